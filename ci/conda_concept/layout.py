@@ -1,0 +1,105 @@
+"""Every path of a store, from a root: nothing else in the project joins these names together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.model import Release
+
+INCOMPLETE = "incomplete"
+"""The marker in a release directory that is not finished; it goes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths below one site's root. `product` is the first half of every module name."""
+
+    root: Path
+    product: str = "conda_concept"
+
+    @property
+    def apps(self) -> Path:
+        """What is not a modulefile: releases, aliases, history, the store's lock, the runtime's base."""
+        return self.root / "apps" / self.product
+
+    @property
+    def modules(self) -> Path:
+        """The folder of the modulefiles; its parent is what users give to `module use`."""
+        return self.root / "modules" / self.product
+
+    @property
+    def module_path(self) -> Path:
+        """What `module use` takes."""
+        return self.modules.parent
+
+    @property
+    def releases(self) -> Path:
+        """All release directories, two levels down: LABEL/BUILD-ID."""
+        return self.apps / "releases"
+
+    @property
+    def envs(self) -> Path:
+        """Aliases as symlinks; looks like a conda `envs` folder to any conda."""
+        return self.apps / "envs"
+
+    @property
+    def lock(self) -> Path:
+        """The store's lock."""
+        return self.apps / "store.lock"
+
+    @property
+    def history(self) -> Path:
+        """What pointed where, when, by whom: one JSON object a line."""
+        return self.apps / "history.jsonl"
+
+    @property
+    def runtime(self) -> Path:
+        """What the container runtimes need beside the images (the base image)."""
+        return self.apps / "runtime"
+
+    def prefix(self, release: Release) -> Path:
+        """The release directory, which is the environment's prefix inside and outside."""
+        return self.releases / release.label / release.build_id
+
+    def incomplete(self, release: Release) -> Path:
+        """The marker of an unfinished release."""
+        return self.prefix(release) / INCOMPLETE
+
+    def image(self, release: Release) -> Path:
+        """The squashfs image."""
+        return self.prefix(release) / "image.sqsh"
+
+    def record(self, release: Release) -> Path:
+        """The release record."""
+        return self.prefix(release) / "release.json"
+
+    def locked(self, release: Release) -> Path:
+        """The release's own copy of its lock."""
+        return self.prefix(release) / "conda-lock.yml"
+
+    def modulefile(self, release: Release) -> Path:
+        """The release's own modulefile; published modules are symlinks to it."""
+        return self.prefix(release) / "modulefile"
+
+    def tests(self, release: Release) -> Path:
+        """JUnit results of the release's tests."""
+        return self.prefix(release) / "tests.xml"
+
+    def verdict(self, release: Release) -> Path:
+        """What the tests say about this image, bound to its sha256."""
+        return self.prefix(release) / "tests.json"
+
+    def bin(self, release: Release) -> Path:
+        """The launchers."""
+        return self.prefix(release) / "bin"
+
+    def alias(self, name: str) -> Path:
+        """The symlink of an alias: `analysis3-23.04`, `analysis3`."""
+        return self.envs / name
+
+    def module(self, name: str) -> Path:
+        """The published modulefile of a name."""
+        return self.modules / name
+
+    def candidate_module(self, name: str) -> Path:
+        """The modulefile of a candidate that is to be tried: in a tree of its own, unseen by `module avail`."""
+        return self.apps / "candidates" / self.product / name

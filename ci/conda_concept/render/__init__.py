@@ -1,0 +1,1 @@
+"""Model to text: each submodule renders for one reader and computes nothing."""

@@ -1,0 +1,66 @@
+"""Quoting: the only way that a value gets into Tcl, shell or Markdown. Templates use these as filters.
+
+Templates are files with `if` and `for` only; an undefined name is an error; nothing is escaped by guesswork, because
+each language has its own filter here and each filter has its tests.
+"""
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@$^=:])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def tcl(value: str) -> str:
+    r"""One Tcl word that is exactly `value`: every character that Tcl gives a meaning is escaped with a backslash."""
+    if "\x00" in value:
+        raise ValueError("a Tcl word cannot hold a NUL character")
+    escaped = re.sub(r'([\\{}\[\]$"; #])', r"\\\1", value)
+    escaped = escaped.replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
+    return escaped or "{}"
+
+
+def shell(value: str) -> str:
+    """One POSIX shell word that is exactly `value`."""
+    if "\x00" in value:
+        raise ValueError("a shell word cannot hold a NUL character")
+    return shlex.quote(value)
+
+
+def markdown(value: str) -> str:
+    """Text that GitHub shows as it is: no markup, no HTML, no mention, no link, in one line."""
+    flat = " ".join(_CONTROL.sub("�", value).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A backslash does not stop a mention or an issue link; a zero-width joiner behind the sign does.
+    flat = _MARKDOWN.sub(r"\\\1", flat)
+    return flat.replace("\\@", "@\u200d").replace("\\#", "#\u200d")
+
+
+def code(value: str) -> str:
+    """An inline code span that shows exactly `value`, safe in a table cell."""
+    flat = " ".join(_CONTROL.sub("�", value).split()).replace("|", "\\|")
+    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if flat.startswith("`") or flat.endswith("`") or not flat else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+@cache
+def templates() -> Environment:
+    """The project's templates with these filters."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - not HTML: each language has its own filter
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(tcl=tcl, sh=shell, md=markdown, code=code)
+    return environment

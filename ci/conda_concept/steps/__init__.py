@@ -1,0 +1,1 @@
+"""One step a file: glue that takes its edges as arguments."""
