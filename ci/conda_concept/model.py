@@ -285,6 +285,20 @@ class ReleaseRecord:
     commands: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`tests.json`: what the tests said about one image; it counts for that image only.
+
+    `counts` are results by kind (passed, new failure, known failure, fixed, skipped, …); `baseline` is the release
+    that they were compared with, empty where there was none.
+    """
+
+    image_sha256: str
+    passed: bool
+    counts: tuple[tuple[str, int], ...]
+    baseline: str = ""
+
+
 # --- where it is built --------------------------------------------------------------------------------------------
 
 
