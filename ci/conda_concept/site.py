@@ -10,7 +10,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def read_site(source: SourceText, environ: Mapping[str, str]) -> Site:
-    """The site of a file, with `${NAME}` and `${NAME:-default}` in `root` and `scratch` taken from `environ`.
+    """The site of a file, with `${NAME}` and `${NAME:-default}` in `root`, `scratch` and `cache` taken from `environ`.
 
     Raises one `InputError` with everything that is wrong.
     """
@@ -23,7 +23,7 @@ def read_site(source: SourceText, environ: Mapping[str, str]) -> Site:
         problems.raise_if_any(f"site file {source.file}")
         raise AssertionError("validation without a problem and without a result")
     expanded = {}
-    for key in ("root", "scratch"):
+    for key in ("root", "scratch", "cache"):
         value = _expand(str(getattr(site, key)), environ, document.place((key,)), problems)
         if not value.startswith("/") and not problems.found:
             problems.add(document.place((key,)), f"`{key}` has to be an absolute path, not {value!r}")
