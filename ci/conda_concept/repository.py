@@ -32,6 +32,10 @@ class Repository:
             )
         return tuple(sorted(path.name for path in folder.iterdir() if (path / "environment.yml").exists()))
 
+    def sites(self) -> tuple[str, ...]:
+        """The names of all site files."""
+        return tuple(sorted(path.stem for path in (self.root / "ci" / "sites").glob("*.yml")))
+
     def folder(self, name: str) -> Path:
         """The folder of an environment, which has to be there."""
         known = self.environments()
@@ -90,12 +94,11 @@ class Repository:
         new = self._git("ls-files", "-z", "--others", "--exclude-standard").stdout
         return tuple(sorted({path for path in (changed + new).split("\0") if path}))
 
-    def site(self, name: str, environ: Mapping[str, str]) -> Site:
-        """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file."""
+    def site(self, name: str, environ: Mapping[str, str] | None) -> Site:
+        """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file; see `read_site` for `environ`."""
         path = Path(name) if name.endswith(".yml") else self.root / "ci" / "sites" / f"{name}.yml"
         if not path.exists():
-            known = sorted(item.stem for item in (self.root / "ci" / "sites").glob("*.yml"))
-            raise NotFoundError(f"there is no site file {path}; there are: {', '.join(known) or 'none'}.")
+            raise NotFoundError(f"there is no site file {path}; there are: {', '.join(self.sites()) or 'none'}.")
         return read_site(self._source(path), environ)
 
     def _source(self, path: Path) -> SourceText:

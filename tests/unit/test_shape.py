@@ -9,11 +9,24 @@ PACKAGE = Path(errors.__file__).parent
 
 #: Top to bottom: a module imports only from those above it. Packages stand for all their modules.
 ORDER = (
-    *("errors", "model", "document", "spec", "site", "lockfile", "changes", "explain", "matrix", "layout", "record"),
+    *(
+        "errors",
+        "model",
+        "document",
+        "spec",
+        "site",
+        "lockfile",
+        "changes",
+        "explain",
+        "matrix",
+        "identity",
+        "layout",
+        "record",
+    ),
     *("render", "plan"),
     # Side effects only below this line.
     *("progress", "run", "repository", "localchannel", "download", "store", "solver", "image", "sandbox", "runtime"),
-    *("testing", "executor", "github", "steps", "cli"),
+    *("testing", "executor", "github", "steps", "commands", "cli"),
 )
 PURE = ORDER[: ORDER.index("progress")]
 #: Modules of the standard library and of others that reach outside.
