@@ -28,7 +28,7 @@ NASTY = (
 
 
 def rendered(text: str) -> str:
-    return MarkdownIt("gfm-like").render(text).strip()
+    return str(MarkdownIt("gfm-like").render(text)).strip()
 
 
 def visible(text: str) -> str:
