@@ -180,6 +180,12 @@ def link_scripts(staging: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in (staging / "bin").glob(".*-post-link.sh")))
 
 
+def clobbered(staging: Path) -> tuple[str, ...]:
+    """Files that two packages bring; rattler keeps the loser below `__clobbers__/PACKAGE/`."""
+    folder = staging / "__clobbers__"
+    return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()))
+
+
 def tree_size(staging: Path) -> tuple[int, int]:
     """Files and their bytes below a folder; symlinks count as files of no size."""
     files = size = 0

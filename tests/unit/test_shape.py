@@ -25,7 +25,19 @@ ORDER = (
     ),
     *("render", "plan"),
     # Side effects only below this line.
-    *("progress", "run", "repository", "localchannel", "download", "store", "solver", "image", "sandbox", "runtime"),
+    *(
+        "progress",
+        "run",
+        "repository",
+        "localchannel",
+        "download",
+        "store",
+        "solver",
+        "image",
+        "sandbox",
+        "assembly",
+        "runtime",
+    ),
     *("testing", "executor", "github", "steps", "commands", "cli"),
 )
 PURE = ORDER[: ORDER.index("progress")]
