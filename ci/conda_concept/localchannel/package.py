@@ -67,10 +67,11 @@ class PackageSpec:
     """Everything about a package that is to be written.
 
     Paths in `files` are relative to the prefix; in a noarch Python package (`python=True` and subdir `noarch`)
-    they begin with `site-packages/` or `python-scripts/`. Every file that contains `PLACEHOLDER` gets the prefix
-    there when it is installed. `depends` and `constrains` are match specs, `timestamp` is milliseconds since 1970,
-    `entry_points` are lines such as `tool = module:function` and are for noarch Python packages only (a
-    `linux-64` package holds its scripts as files). `run_exports` maps a kind (`weak`, `strong`, …) to match specs.
+    what goes to Python's folder is below `site-packages/` and scripts are in `python-scripts/`. Every file that
+    contains `PLACEHOLDER` gets the prefix there when it is installed. `depends` and `constrains` are match specs,
+    `timestamp` is milliseconds since 1970. `entry_points` are lines such as `tool = module:function`, for noarch
+    Python packages only (a `linux-64` package holds its scripts as files). `run_exports` maps a kind (`weak`,
+    `strong`, …) to match specs.
     """
 
     name: str
@@ -151,8 +152,8 @@ def _problems(spec: PackageSpec) -> list[str]:
         pure = PurePosixPath(path)
         if not path or pure.is_absolute() or ".." in pure.parts or str(pure) != path or pure.parts[0] == "info":
             found.append(f"path {path!r} is not a plain path below the prefix (and outside info/)")
-        elif spec.noarch == "python" and pure.parts[0] not in {"site-packages", "python-scripts", "share", "etc"}:
-            found.append(f"path {path!r}: a noarch Python package holds site-packages/ and python-scripts/")
+        elif spec.noarch == "python" and pure.match("lib/python*/**"):
+            found.append(f"path {path!r}: a noarch Python package does not know Python's folder: use site-packages/")
     if spec.entry_points and spec.noarch != "python":
         found.append("entry points are for noarch Python packages; write the scripts as files in bin/")
     return found
