@@ -93,7 +93,7 @@ async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     own.depends = list(package.depends)
     if package.constrains:
         own.constrains = list(package.constrains)
-    return rattler.RepoDataRecord(own, package.filename, archive.as_uri(), package.channel)
+    return rattler.RepoDataRecord(own, package.filename, archive.as_uri(), package.url.rsplit("/", 2)[0])
 
 
 def install_wheels(packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache) -> None:
@@ -143,7 +143,7 @@ def settle_metadata(packages: Sequence[Package], staging: Path, requests: Mappin
     for path in sorted(folder.glob("*.json")):
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         package = by_name[data["name"]]
-        data.update(url=package.url, fn=package.filename, channel=package.channel)
+        data.update(url=package.url, fn=package.filename, channel=package.url.rsplit("/", 1)[0])
         data.pop("extracted_package_dir", None)
         data.pop("package_tarball_full_path", None)
         data["link"] = {"source": "", "type": 1}
