@@ -18,6 +18,11 @@ EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,3
 #: `YY.MM` with an optional fix level: `23.07`, `23.07.1`. A string always: YAML reads 26.10 as 26.1.
 ReleaseVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.(0[1-9]|1[0-2])(\.[0-9]{1,3})?$")]
 
+#: An environment variable's name, as POSIX has it.
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: A command's name: a file name that is no option and holds nothing a shell or a bind would take apart.
+CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.+@\[-]*$")]
+
 Manager = Literal["conda", "pip"]
 
 
@@ -79,6 +84,18 @@ class Config(Strict):
     description: str = Field(default="", max_length=200)
     #: Whom users ask: an address or a link.
     contact: str = Field(default="", max_length=200)
+    #: Variables that the modulefile sets, beside those that the packages' activation scripts set.
+    setenv: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix.
+    prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Variables that no command of this environment sees.
+    unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
+    #: Commands that stay the host's although the environment ships them: they get no launcher.
+    host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
+    #: Commands that a script of ours stands for: name -> file beside config.yml.
+    overrides: Mapping[CommandName, str] = Field(default_factory=dict)
+    #: Host folders that this environment needs to see, beside the site's.
+    binds: tuple[str, ...] = Field(default=(), strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +303,32 @@ class ReleaseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    """What activating an environment does to a shell: variables set, folders put in front of path variables, unset.
+
+    A prepended value is the new part only, without the separator.
+    """
+
+    set: tuple[tuple[str, str], ...] = ()
+    prepend: tuple[tuple[str, str], ...] = ()
+    unset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFile:
+    """A path of a release directory (or of the container's base) that is to be written.
+
+    `path` is relative to the folder. `kind` says what `content` is: a file's text, the target of a symlink, or the
+    (relative) path of the file that a hard link shares; a directory has none. `mode` counts for files only.
+    """
+
+    path: str
+    content: str
+    mode: int
+    kind: Literal["file", "link", "hardlink", "directory"]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`tests.json`: what the tests said about one image; it counts for that image only.
 
@@ -336,3 +379,17 @@ class Site(Strict):
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
+    #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
+    #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
+    mounting: Literal["shared", "container"] = "shared"
+    #: Local disk of a node that every user can write, for mount points.
+    node_dir: str = "/tmp"  # noqa: S108 - the folder below it is the user's own, which the launcher checks
+    #: A shared mount that nobody used for so many seconds ends itself.
+    idle_seconds: int = Field(default=600, ge=5, le=86400)
+    #: How often a start is tried before its command has started.
+    start_tries: int = Field(default=3, ge=1, le=10)
+    #: Where the host's own programs are (never looked up in a user's PATH).
+    host_bin: str = "/usr/bin"
+    squashfuse: str = "/usr/bin/squashfuse_ll"
+    #: A release older than so many days warns when its module is loaded; 0: never.
+    old_after_days: int = Field(default=0, ge=0)
