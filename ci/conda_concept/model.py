@@ -250,6 +250,15 @@ class Alias:
     target: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """One alias that pointed at `before` and now points at `after`; empty: it was not there, it is not there now."""
+
+    alias: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class FileFact:
     """One path of a release directory: relative `path`, `kind`, permission bits, and what proves its content.
@@ -333,13 +342,98 @@ class Verdict:
     """`tests.json`: what the tests said about one image; it counts for that image only.
 
     `counts` are results by kind (passed, new failure, known failure, fixed, skipped, …); `baseline` is the release
-    that they were compared with, empty where there was none.
+    that they were compared with, empty where there was none. `report_sha256` is the digest of `tests.xml`, so that
+    `verify` can tell whether that file is still the one that was judged; empty where there is none.
     """
 
     image_sha256: str
     passed: bool
     counts: tuple[tuple[str, int], ...]
     baseline: str = ""
+    report_sha256: str = ""
+
+
+Action = Literal["publish", "rollback", "prune", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the store's history: who did what, when (ISO 8601, UTC), and from which sources.
+
+    `removed` are releases that are gone (`analysis3-23.04/1a2b3c4d`); `forced` is the reason that somebody gave to
+    publish against the rules, empty otherwise; `source` and `lock_digest` are those of `release`.
+    """
+
+    when: str
+    who: str
+    action: Action
+    release: Release | None
+    moves: tuple[Move, ...] = ()
+    removed: tuple[str, ...] = ()
+    source: Source = Source()
+    lock_digest: str = ""
+    forced: str = ""
+
+
+# --- what the store says about itself ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One release directory in a list.
+
+    `names` are the aliases and candidate modules that mean it, its label first; `tests` is what they said in a word
+    or two. `packages`, `image_size` (bytes) and `finished` (ISO 8601, UTC) are None where it is incomplete or cannot
+    be read, and `trouble` then says why.
+    """
+
+    release: Release
+    state: Literal["published", "former", "candidate", "incomplete"]
+    names: tuple[str, ...]
+    finished: str | None = None
+    packages: int | None = None
+    image_size: int | None = None
+    tests: str = ""
+    source: Source = Source()
+    pinned: str | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One path of a release that is not what its record says; `path` is relative to the release directory."""
+
+    release: Release
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What prune makes of one release, and why, in words."""
+
+    release: Release
+    keep: bool
+    why: str
+
+
+Severity = Literal["broken", "risk", "untidy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit together: what it is, what it means for users, and what to do.
+
+    broken: something that users type does not work. risk: it works, and may stop or be changed by others. untidy:
+    nobody notices but the maintainer. `mended` says what `doctor --repair` does about it, empty where people decide.
+    """
+
+    severity: Severity
+    where: str
+    what: str
+    meaning: str
+    advice: str
+    mended: str = ""
 
 
 # --- where it is built --------------------------------------------------------------------------------------------
@@ -350,6 +444,19 @@ class Groups(Strict):
 
     users: str | None = None
     owners: str | None = None
+
+
+class Retention(Strict):
+    """What `prune` keeps, besides everything that is pointed at, pinned or in use."""
+
+    #: Days that a release stays after it was last pointed at: longer than the longest job and its requeues.
+    grace_days: float = Field(default=30, ge=0)
+    #: Days that a candidate which was never published stays; a closed pull request ends them at once.
+    candidate_days: float = Field(default=30, ge=0)
+    #: Builds of one label that stay beside the present one, newest first, so that there is something to roll back to.
+    keep_builds: int = Field(default=2, ge=0)
+    #: Hours without a sign of life after which a lock that another machine holds counts as left behind.
+    lock_hours: float = Field(default=6, gt=0)
 
 
 class Squash(Strict):
@@ -373,6 +480,9 @@ class Site(Strict):
     #: The folder below `apps/` and `modules/`, and so the first half of `module load conda_concept/analysis3`.
     product: str = "conda_concept"
     groups: Groups = Groups()
+    retention: Retention = Retention()
+    #: The environment that a bare `module load PRODUCT` loads (its stable); none: the only one there is, if so.
+    default_environment: EnvironmentName | None = None
     runtime: Literal["singularity", "namespace"] = "singularity"
     #: Host folders that are visible inside, where they exist.
     binds: tuple[str, ...] = Field(default=(), strict=False)
