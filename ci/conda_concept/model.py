@@ -125,6 +125,8 @@ class Package:
     noarch: Literal["python", "generic"] | None = None
     category: str = "main"
     optional: bool = False
+    #: Of a pip entry that was asked for by address: that address (`git+https://…@COMMIT`), as conda-lock keeps it.
+    source: str | None = None
 
     @property
     def filename(self) -> str:
@@ -159,13 +161,18 @@ CHANNEL_ALIAS = "https://conda.anaconda.org"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The solver's exact answer, in the order of the file; `metadata` is what a file of another tool brought along."""
+    """The solver's exact answer, in the order of the file.
+
+    `content_hash` has, for each platform, a digest of what was asked. `extra` is the rest of the file's metadata as
+    JSON text (git and time facts, credentials' variable names): kept for the tool that wrote it, never read here.
+    """
 
     packages: tuple[Package, ...]
     channels: tuple[str, ...]
     platforms: tuple[str, ...]
     content_hash: tuple[tuple[str, str], ...]
     sources: tuple[str, ...] = ("environment.yml",)
+    extra: str = "{}"
 
     def on(self, platform: str) -> tuple[Package, ...]:
         """The packages for one platform."""
@@ -201,8 +208,15 @@ class Diff:
     changes: tuple[Change, ...]
     packages_before: int
     packages_after: int
+    #: Bytes to download for all packages before and after; a package without a known size counts as nothing.
     bytes_before: int
     bytes_after: int
+    #: Bytes to download for what is new or changed.
+    bytes_new: int = 0
+    #: Packages of the lock after whose size is not known.
+    unsized: int = 0
+    #: Things to know about the whole lock, in words: removed from a channel, provided by pip and conda at once.
+    notes: tuple[str, ...] = ()
 
 
 # --- what is built ------------------------------------------------------------------------------------------------
