@@ -71,6 +71,8 @@ class Config(Strict):
     virtual_packages: Mapping[str, str] = Field(default_factory=dict)
     channel_priority: Literal["strict", "disabled"] = "strict"
     allowed_channels: tuple[str, ...] = Field(default=("conda-forge",), strict=False, min_length=1)
+    #: Hosts that pip's packages may come from, beside the addresses that the spec itself names.
+    pip_hosts: tuple[str, ...] = Field(default=(), strict=False)
     exclude_newer: ExcludeNewer | None = None
     #: Packages that may come from a channel's `broken` label.
     allow_broken: tuple[str, ...] = Field(default=(), strict=False)
@@ -180,6 +182,16 @@ class Lock:
 
 
 ChangeKind = Literal["added", "removed", "upgrade", "downgrade", "rebuild", "channel"]
+#: Reasons to look twice, riskiest first.
+FlagKind = Literal["needed", "downgrade", "major", "key", "channel", "license", "young"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One reason to look twice at a change: its kind for programs, its words for people."""
+
+    kind: FlagKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +199,7 @@ class Change:
     """What happens to one package between two locks, and why.
 
     `requested` is True where the spec itself asks for it; otherwise `why` is the shortest chain of names from a
-    request to it, request first. `flags` are reasons to look twice, in words.
+    request to it, request first and itself last. `flags` are reasons to look twice, riskiest first.
     """
 
     kind: ChangeKind
@@ -197,7 +209,7 @@ class Change:
     new: Package | None
     requested: bool
     why: tuple[str, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
