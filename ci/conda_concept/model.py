@@ -76,6 +76,8 @@ class Config(Strict):
     virtual_packages: Mapping[str, str] = Field(default_factory=dict)
     channel_priority: Literal["strict", "disabled"] = "strict"
     allowed_channels: tuple[str, ...] = Field(default=("conda-forge",), strict=False, min_length=1)
+    #: Hosts that pip's packages may come from, beside the addresses that the spec itself names.
+    pip_hosts: tuple[str, ...] = Field(default=(), strict=False)
     exclude_newer: ExcludeNewer | None = None
     #: Packages that may come from a channel's `broken` label.
     allow_broken: tuple[str, ...] = Field(default=(), strict=False)
@@ -142,6 +144,8 @@ class Package:
     noarch: Literal["python", "generic"] | None = None
     category: str = "main"
     optional: bool = False
+    #: Of a pip entry that was asked for by address: that address (`git+https://…@COMMIT`), as conda-lock keeps it.
+    source: str | None = None
 
     @property
     def filename(self) -> str:
@@ -176,13 +180,18 @@ CHANNEL_ALIAS = "https://conda.anaconda.org"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The solver's exact answer, in the order of the file; `metadata` is what a file of another tool brought along."""
+    """The solver's exact answer, in the order of the file.
+
+    `content_hash` has, for each platform, a digest of what was asked. `extra` is the rest of the file's metadata as
+    JSON text (git and time facts, credentials' variable names): kept for the tool that wrote it, never read here.
+    """
 
     packages: tuple[Package, ...]
     channels: tuple[str, ...]
     platforms: tuple[str, ...]
     content_hash: tuple[tuple[str, str], ...]
     sources: tuple[str, ...] = ("environment.yml",)
+    extra: str = "{}"
 
     def on(self, platform: str) -> tuple[Package, ...]:
         """The packages for one platform."""
@@ -190,6 +199,16 @@ class Lock:
 
 
 ChangeKind = Literal["added", "removed", "upgrade", "downgrade", "rebuild", "channel"]
+#: Reasons to look twice, riskiest first.
+FlagKind = Literal["needed", "downgrade", "major", "key", "channel", "license", "young"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One reason to look twice at a change: its kind for programs, its words for people."""
+
+    kind: FlagKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +216,7 @@ class Change:
     """What happens to one package between two locks, and why.
 
     `requested` is True where the spec itself asks for it; otherwise `why` is the shortest chain of names from a
-    request to it, request first. `flags` are reasons to look twice, in words.
+    request to it, request first and itself last. `flags` are reasons to look twice, riskiest first.
     """
 
     kind: ChangeKind
@@ -207,7 +226,7 @@ class Change:
     new: Package | None
     requested: bool
     why: tuple[str, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +237,15 @@ class Diff:
     changes: tuple[Change, ...]
     packages_before: int
     packages_after: int
+    #: Bytes to download for all packages before and after; a package without a known size counts as nothing.
     bytes_before: int
     bytes_after: int
+    #: Bytes to download for what is new or changed.
+    bytes_new: int = 0
+    #: Packages of the lock after whose size is not known.
+    unsized: int = 0
+    #: Things to know about the whole lock, in words: removed from a channel, provided by pip and conda at once.
+    notes: tuple[str, ...] = ()
 
 
 # --- what is built ------------------------------------------------------------------------------------------------
