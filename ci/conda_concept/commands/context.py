@@ -8,13 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from conda_concept.download import Cache
+from conda_concept.errors import InputError, NotFoundError
 from conda_concept.layout import Layout
-from conda_concept.model import CHANNEL_ALIAS, Site
+from conda_concept.model import CHANNEL_ALIAS, Lock, Release, Site, Spec
 from conda_concept.progress import Reporter
-from conda_concept.repository import Repository
+from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
+
+if TYPE_CHECKING:
+    from conda_concept.assembly import Assembler
+    from conda_concept.store import Store
+    from conda_concept.store.finding import Prefer
 
 Handler = Callable[["Context", argparse.Namespace], int]
 
@@ -62,6 +68,48 @@ class Context:
     def cache(self) -> Cache:
         """Where archives are kept, and where they come from."""
         return Cache(Path(self.site.cache), self.channel_alias)
+
+    @cached_property
+    def store(self) -> "Store":
+        """The site's store."""
+        from conda_concept.store import Store
+
+        return Store.open(self.layout, self.site, self.reporter.warn)
+
+    @cached_property
+    def assembler(self) -> "Assembler":
+        """What builds images here."""
+        from conda_concept.assembly import Assembler
+
+        return Assembler(self.site, self.cache, self.reporter, self.workers)
+
+    def find_release(self, text: str, *, prefer: "Prefer") -> Release:
+        """The release that somebody means by `text`."""
+        from conda_concept.store.finding import find_release
+
+        return find_release(self.store.reader.state(), self.layout, text, prefer=prefer)
+
+    def lock_text(self, name: str, file: str | None) -> str:
+        """The text of an environment's lock, or of the file that is named instead."""
+        text = read_text(Path(file), MAX_LOCK_BYTES) if file else self.repository.lock_text(name)
+        if text is None:
+            raise NotFoundError(f"{name} has no lock yet.", hint=f"Make one with `conda-concept lock {name}`.")
+        return text
+
+    def read_lock(self, text: str, spec: Spec) -> Lock:
+        """A lock that is fit for a build: from allowed channels only, hashed, whole."""
+        from conda_concept.lockcheck import check_lock
+        from conda_concept.lockfile import loads
+
+        lock = loads(text)
+        problems = [
+            problem
+            for platform in lock.platforms
+            for problem in check_lock(lock, spec, platform, spec.config.virtual_packages)
+        ]
+        if problems:
+            raise InputError(f"the lock of {spec.name} does not fit its spec:", problems=problems)
+        return lock
 
     @cached_property
     def workers(self) -> int:
