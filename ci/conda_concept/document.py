@@ -38,8 +38,8 @@ class Problems:
     found: list[tuple[Place, str]] = field(default_factory=list)
 
     def add(self, place: Place, text: str) -> None:
-        """Note one problem at its place."""
-        self.found.append((place, text))
+        """Note one problem at its place. What strangers wrote may be quoted in it: no character moves the cursor."""
+        self.found.append((place, "".join(letter if letter.isprintable() else "�" for letter in text)))
 
     def raise_if_any(self, what: str) -> None:
         """Raise `InputError` with all of them, if there is one."""

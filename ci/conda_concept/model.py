@@ -18,6 +18,11 @@ EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,3
 #: `YY.MM` with an optional fix level: `23.07`, `23.07.1`. A string always: YAML reads 26.10 as 26.1.
 ReleaseVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.(0[1-9]|1[0-2])(\.[0-9]{1,3})?$")]
 
+#: An environment variable's name, as POSIX has it.
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: A command's name: a file name that is no option and holds nothing a shell or a bind would take apart.
+CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.+@\[-]*$")]
+
 Manager = Literal["conda", "pip"]
 
 
@@ -81,6 +86,18 @@ class Config(Strict):
     description: str = Field(default="", max_length=200)
     #: Whom users ask: an address or a link.
     contact: str = Field(default="", max_length=200)
+    #: Variables that the modulefile sets, beside those that the packages' activation scripts set.
+    setenv: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix.
+    prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Variables that no command of this environment sees.
+    unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
+    #: Commands that stay the host's although the environment ships them: they get no launcher.
+    host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
+    #: Commands that a script of ours stands for: name -> file beside config.yml.
+    overrides: Mapping[CommandName, str] = Field(default_factory=dict)
+    #: Host folders that this environment needs to see, beside the site's.
+    binds: tuple[str, ...] = Field(default=(), strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +278,15 @@ class Alias:
     target: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """One alias that pointed at `before` and now points at `after`; empty: it was not there, it is not there now."""
+
+    alias: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class FileFact:
     """One path of a release directory: relative `path`, `kind`, permission bits, and what proves its content.
@@ -314,17 +340,128 @@ class ReleaseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    """What activating an environment does to a shell: variables set, folders put in front of path variables, unset.
+
+    A prepended value is the new part only, without the separator.
+    """
+
+    set: tuple[tuple[str, str], ...] = ()
+    prepend: tuple[tuple[str, str], ...] = ()
+    unset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFile:
+    """A path of a release directory (or of the container's base) that is to be written.
+
+    `path` is relative to the folder. `kind` says what `content` is: a file's text, the target of a symlink, or the
+    (relative) path of the file that a hard link shares; a directory has none. `mode` counts for files only.
+    """
+
+    path: str
+    content: str
+    mode: int
+    kind: Literal["file", "link", "hardlink", "directory"]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`tests.json`: what the tests said about one image; it counts for that image only.
 
     `counts` are results by kind (passed, new failure, known failure, fixed, skipped, …); `baseline` is the release
-    that they were compared with, empty where there was none.
+    that they were compared with, empty where there was none. `report_sha256` is the digest of `tests.xml`, so that
+    `verify` can tell whether that file is still the one that was judged; empty where there is none.
     """
 
     image_sha256: str
     passed: bool
     counts: tuple[tuple[str, int], ...]
     baseline: str = ""
+    report_sha256: str = ""
+
+
+Action = Literal["publish", "rollback", "prune", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the store's history: who did what, when (ISO 8601, UTC), and from which sources.
+
+    `removed` are releases that are gone (`analysis3-23.04/1a2b3c4d`); `forced` is the reason that somebody gave to
+    publish against the rules, empty otherwise; `source` and `lock_digest` are those of `release`.
+    """
+
+    when: str
+    who: str
+    action: Action
+    release: Release | None
+    moves: tuple[Move, ...] = ()
+    removed: tuple[str, ...] = ()
+    source: Source = Source()
+    lock_digest: str = ""
+    forced: str = ""
+
+
+# --- what the store says about itself ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One release directory in a list.
+
+    `names` are the aliases and candidate modules that mean it, its label first; `tests` is what they said in a word
+    or two. `packages`, `image_size` (bytes) and `finished` (ISO 8601, UTC) are None where it is incomplete or cannot
+    be read, and `trouble` then says why.
+    """
+
+    release: Release
+    state: Literal["published", "former", "candidate", "incomplete"]
+    names: tuple[str, ...]
+    finished: str | None = None
+    packages: int | None = None
+    image_size: int | None = None
+    tests: str = ""
+    source: Source = Source()
+    pinned: str | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One path of a release that is not what its record says; `path` is relative to the release directory."""
+
+    release: Release
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What prune makes of one release, and why, in words."""
+
+    release: Release
+    keep: bool
+    why: str
+
+
+Severity = Literal["broken", "risk", "untidy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit together: what it is, what it means for users, and what to do.
+
+    broken: something that users type does not work. risk: it works, and may stop or be changed by others. untidy:
+    nobody notices but the maintainer. `mended` says what `doctor --repair` does about it, empty where people decide.
+    """
+
+    severity: Severity
+    where: str
+    what: str
+    meaning: str
+    advice: str
+    mended: str = ""
 
 
 # --- where it is built --------------------------------------------------------------------------------------------
@@ -335,6 +472,19 @@ class Groups(Strict):
 
     users: str | None = None
     owners: str | None = None
+
+
+class Retention(Strict):
+    """What `prune` keeps, besides everything that is pointed at, pinned or in use."""
+
+    #: Days that a release stays after it was last pointed at: longer than the longest job and its requeues.
+    grace_days: float = Field(default=30, ge=0)
+    #: Days that a candidate which was never published stays; a closed pull request ends them at once.
+    candidate_days: float = Field(default=30, ge=0)
+    #: Builds of one label that stay beside the present one, newest first, so that there is something to roll back to.
+    keep_builds: int = Field(default=2, ge=0)
+    #: Hours without a sign of life after which a lock that another machine holds counts as left behind.
+    lock_hours: float = Field(default=6, gt=0)
 
 
 class Squash(Strict):
@@ -351,14 +501,33 @@ class Site(Strict):
     name: str
     #: Everything published lies below it; `${NAME}` is taken from the environment.
     root: str
-    #: Fast local disk for downloads, staging and scratch.
+    #: Fast local disk: the tree of a build lives and dies here.
     scratch: str
+    #: Downloaded archives and repodata, kept between builds and safe to share.
+    cache: str
     #: The folder below `apps/` and `modules/`, and so the first half of `module load conda_concept/analysis3`.
     product: str = "conda_concept"
     groups: Groups = Groups()
+    retention: Retention = Retention()
+    #: The environment that a bare `module load PRODUCT` loads (its stable); none: the only one there is, if so.
+    default_environment: EnvironmentName | None = None
     runtime: Literal["singularity", "namespace"] = "singularity"
     #: Host folders that are visible inside, where they exist.
     binds: tuple[str, ...] = Field(default=(), strict=False)
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
+    #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
+    #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
+    mounting: Literal["shared", "container"] = "shared"
+    #: Local disk of a node that every user can write, for mount points.
+    node_dir: str = "/tmp"  # noqa: S108 - the folder below it is the user's own, which the launcher checks
+    #: A shared mount that nobody used for so many seconds ends itself.
+    idle_seconds: int = Field(default=600, ge=5, le=86400)
+    #: How often a start is tried before its command has started.
+    start_tries: int = Field(default=3, ge=1, le=10)
+    #: Where the host's own programs are (never looked up in a user's PATH).
+    host_bin: str = "/usr/bin"
+    squashfuse: str = "/usr/bin/squashfuse_ll"
+    #: A release older than so many days warns when its module is loaded; 0: never.
+    old_after_days: int = Field(default=0, ge=0)

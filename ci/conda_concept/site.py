@@ -9,9 +9,10 @@ from conda_concept.model import Place, Site
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-def read_site(source: SourceText, environ: Mapping[str, str]) -> Site:
-    """The site of a file, with `${NAME}` and `${NAME:-default}` in `root` and `scratch` taken from `environ`.
+def read_site(source: SourceText, environ: Mapping[str, str] | None) -> Site:
+    """The site of a file, with `${NAME}` and `${NAME:-default}` in `root`, `scratch` and `cache` taken from `environ`.
 
+    Without `environ` the file is checked for a machine that is not this one: what it takes from there is not known.
     Raises one `InputError` with everything that is wrong.
     """
     problems = Problems()
@@ -23,7 +24,7 @@ def read_site(source: SourceText, environ: Mapping[str, str]) -> Site:
         problems.raise_if_any(f"site file {source.file}")
         raise AssertionError("validation without a problem and without a result")
     expanded = {}
-    for key in ("root", "scratch"):
+    for key in ("root", "scratch", "cache"):
         value = _expand(str(getattr(site, key)), environ, document.place((key,)), problems)
         if not value.startswith("/") and not problems.found:
             problems.add(document.place((key,)), f"`{key}` has to be an absolute path, not {value!r}")
@@ -32,10 +33,10 @@ def read_site(source: SourceText, environ: Mapping[str, str]) -> Site:
     return site.model_copy(update=expanded)
 
 
-def _expand(value: str, environ: Mapping[str, str], place: Place, problems: Problems) -> str:
+def _expand(value: str, environ: Mapping[str, str] | None, place: Place, problems: Problems) -> str:
     def replaced(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
-        found = environ.get(name) or default
+        found = "/unknown" if environ is None else environ.get(name) or default
         if found is None:
             problems.add(place, f"the environment variable {name} is not set")
             return ""

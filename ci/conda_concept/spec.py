@@ -231,9 +231,8 @@ def _checked_variables(raw: Mapping[str, Any], document: Document, problems: Pro
 
 
 def _short(value: Any) -> str:
-    """A value as it was written, cut to what a message can hold, with nothing that moves a terminal's cursor."""
+    """A value as it was written, cut to what a message can hold."""
     text = value if isinstance(value, str) else repr(value)
-    text = "".join(character if character.isprintable() else "�" for character in text)
     return f"`{text if len(text) <= 80 else text[:77] + '…'}`"
 
 
