@@ -3,13 +3,14 @@
 import datetime as dt
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from packaging.utils import canonicalize_name
 from rattler import Version
 from rattler.exceptions import InvalidVersionError
 
+from conda_concept.lockcheck import meets
 from conda_concept.lockfile import split_spec
 from conda_concept.model import Change, ChangeKind, Diff, Flag, FlagKind, Lock, Package, Request, Spec
 
@@ -208,11 +209,23 @@ def _change(kind: ChangeKind, key: _Key, context: _Context) -> Change:
         manager="pip" if key[0] == "pip" else "conda",
         old=context.before.get(key),
         new=context.after.get(key),
-        requested=key in context.graph_after.requested if context.spec else len(graph.chain(key)) == 1,
+        requested=key in context.graph_after.requested if context.spec else not graph.needed_by[key],
         why=graph.chain(key),
     )
     flags = sorted(_flags(change, key, context), key=lambda flag: RISKS.index(flag.kind))
-    return Change(change.kind, change.name, change.manager, change.old, change.new, change.requested, change.why, tuple(flags))
+    return replace(change, flags=tuple(flags), demanded=_demanded(change, key, context))
+
+
+def _demanded(change: Change, key: _Key, context: _Context) -> bool:
+    """Whether the spec's own words made this change: what was locked does not meet the request (any more)."""
+    if context.spec is None:
+        return False
+    if change.kind == "removed":
+        return not context.graph_before.needed_by[key]
+    request = context.graph_after.requested.get(key)
+    if request is None or change.old is None:
+        return request is not None
+    return not meets(request, change.old)
 
 
 def _flags(change: Change, key: _Key, context: _Context) -> list[Flag]:

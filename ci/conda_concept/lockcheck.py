@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec, PackageRecord
 from rattler.exceptions import InvalidMatchSpecError, InvalidVersionError
 from rattler.package import BuildString
 
 from conda_concept.lockfile import build_of, split_spec
-from conda_concept.model import CHANNEL_ALIAS, Lock, Package, Spec
+from conda_concept.model import CHANNEL_ALIAS, Lock, Package, Request, Spec
 
 #: What a name, version, build and file may be made of, so that none of them is ever a path, an option or markup.
 NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,127}")
@@ -121,10 +122,9 @@ def unmet(packages: Iterable[Package], spec: Spec | None, virtual: Mapping[str, 
         if request.manager != "conda":
             continue
         found = conda.get(request.name)
-        text = request.text.rpartition("::")[2]
         if found is None:
             problems.append(f"{request.place}: `{request.text}` is asked for, but not locked")
-        elif not matches(text, found) or (request.channel and found.channel.split("/label/")[0] != request.channel):
+        elif not meets(request, found):
             problems.append(f"{request.place}: `{request.text}` is asked for, locked is {found.version} {found.build}")
     for package in conda.values():
         for text in package.depends:
@@ -138,6 +138,18 @@ def unmet(packages: Iterable[Package], spec: Spec | None, virtual: Mapping[str, 
                 has = _what_is_there(name, conda, virtual)
                 problems.append(f"{package.name} {package.version} allows only `{text}`; {has}")
     return problems
+
+
+def meets(request: Request, package: Package) -> bool:
+    """Whether a locked package is what a request asks for: name, version, build and channel."""
+    if request.manager == "pip":
+        requirement = Requirement(request.text)
+        if requirement.url is not None:
+            return requirement.url in (package.url, package.source)
+        return requirement.specifier.contains(package.version, prereleases=True)
+    if request.channel and package.channel.split("/label/")[0] != request.channel:
+        return False
+    return matches(request.text.rpartition("::")[2], package)
 
 
 def matches(text: str, package: Package) -> bool:

@@ -215,7 +215,8 @@ class Flag:
 class Change:
     """What happens to one package between two locks, and why.
 
-    `requested` is True where the spec itself asks for it; otherwise `why` is the shortest chain of names from a
+    `requested` is True where the spec itself names it; `demanded` where the spec could not be met without this very
+    change (a new request, a new pin, a request that is gone). `why` is the shortest chain of names from a
     request to it, request first and itself last. `flags` are reasons to look twice, riskiest first.
     """
 
@@ -227,6 +228,7 @@ class Change:
     requested: bool
     why: tuple[str, ...]
     flags: tuple[Flag, ...] = ()
+    demanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

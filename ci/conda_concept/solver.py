@@ -135,6 +135,33 @@ class Session:
                 raise self._out_of_time(limit) from None
             raise NoSolutionError(str(error).strip()) from None
 
+    def attempt(
+        self, requests: Iterable[Request], *, virtual: Mapping[str, str] | None = None, time_limit: float | None = None
+    ) -> str | None:
+        """None if `requests` have a solution, else the solver's text; raises if the time is over."""
+        try:
+            self.solve(requests, virtual=virtual, time_limit=time_limit)
+        except NoSolutionError as error:
+            return str(error)
+        return None
+
+    def satisfiable(self, requests: Sequence[Request]) -> set[str]:
+        """The names of those requests that some record of the channels meets, looked at one by one."""
+        found = self._query(self._sources, [self.match_spec(request) for request in requests])
+        there = {(record.name.normalized, str(record.channel).rstrip("/")) for record in found}
+        names = {name for name, _ in there}
+        return {
+            request.name
+            for request in requests
+            if (request.name in names if request.channel is None else (request.name, self._urls[request.channel]) in there)
+        }
+
+    def versions(self, name: str) -> list[tuple[str, str, str]]:
+        """Version, build and channel of everything called `name`, oldest first."""
+        records = sorted(self.find([name]), key=lambda record: (record.version, record.build_number))
+        packages = [self.package(record) for record in records]
+        return [(package.version, package.build or "", package.channel) for package in packages]
+
     def match_spec(self, request: Request) -> MatchSpec:
         """A request as rattler takes it: its channel by the address that this run uses."""
         if request.channel is None:
