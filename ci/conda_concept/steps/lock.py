@@ -43,11 +43,10 @@ def lock(
     solved = solve(spec, before, wish, settings, reporter)
     for note in solved.notes:
         reporter.warn(note)
-    text = dumps(solved.lock)
     out = files.out or own
-    written = not (out.exists() and out.read_bytes() == text.encode())
+    written = not (out == (files.start or own) and solved.lock == before)
     if written:
-        replace_file(out, text)
+        replace_file(out, dumps(solved.lock))
     if solved.unchanged:
         reporter.say(f"{name}: nothing to do, the lock already has everything that is asked for.")
     return Locked(spec, before, solved, out, written)
