@@ -64,6 +64,26 @@ class ExcludeNewer(Strict):
     except_packages: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class Expectation(Strict):
+    """What people know about a test: its title (`import numpy`; `*` matches), why, and where it is followed up."""
+
+    test: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=300)
+    issue: str = Field(default="", max_length=300, pattern=r"^(https://\S+)?$")
+
+
+class TestsConfig(Strict):
+    """`tests:` in a config: what not to run, what is known to fail, and how long a test may take, in seconds."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    skip: tuple[Expectation, ...] = Field(default=(), strict=False)
+    expect_fail: tuple[Expectation, ...] = Field(default=(), strict=False)
+    timeout: int = Field(default=120, ge=1, le=3600)
+    #: By the title of a test, where one needs another limit.
+    timeouts: Mapping[str, Annotated[int, Field(ge=1, le=36000)]] = Field(default_factory=dict)
+
+
 class Config(Strict):
     """`environments/NAME/config.yml`: everything about an environment that conda's own format has no place for."""
 
@@ -97,6 +117,7 @@ class Config(Strict):
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
     #: Host folders that this environment needs to see, beside the site's.
     binds: tuple[str, ...] = Field(default=(), strict=False)
+    tests: TestsConfig = TestsConfig()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ ORDER = (
     *(
         "errors",
         "model",
+        "results",
         "document",
         "spec",
         "site",

@@ -1,6 +1,7 @@
 """What every subcommand gets: the process's surroundings, read once, and the edges made from them when needed."""
 
 import argparse
+import datetime as dt
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
 
 if TYPE_CHECKING:
     from conda_concept.assembly import Assembler
+    from conda_concept.solver import Settings
     from conda_concept.store import Store
     from conda_concept.store.finding import Prefer
 
@@ -82,6 +84,17 @@ class Context:
         from conda_concept.assembly import Assembler
 
         return Assembler(self.site, self.cache, self.reporter, self.workers)
+
+    def solver_settings(self, time_limit: float | None = None) -> "Settings":
+        """How this run solves."""
+        from conda_concept.solver import TIME_LIMIT, Settings
+
+        return Settings(
+            channel_alias=self.channel_alias,
+            time_limit=time_limit or TIME_LIMIT,
+            now=dt.datetime.now(tz=dt.UTC),
+            cache=Path(self.site.cache) / "repodata",
+        )
 
     def find_release(self, text: str, *, prefer: "Prefer") -> Release:
         """The release that somebody means by `text`."""

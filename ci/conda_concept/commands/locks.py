@@ -2,21 +2,9 @@
 
 import argparse
 import datetime as dt
-import json
 from pathlib import Path
 
 from conda_concept.commands.context import Command, Context
-
-
-def _settings(context: Context, arguments: argparse.Namespace) -> "Settings":  # noqa: F821 - a lazy import
-    from conda_concept.solver import TIME_LIMIT, Settings
-
-    limit = getattr(arguments, "time_limit", None)
-    return Settings(
-        channel_alias=context.channel_alias,
-        time_limit=TIME_LIMIT if limit is None else limit,
-        now=dt.datetime.now(tz=dt.UTC),
-    )
 
 
 def _lock_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +32,7 @@ def _lock(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.diff import compare
     from conda_concept.steps.lock import Files, lock, replace_file
 
-    settings = _settings(context, arguments)
+    settings = context.solver_settings(arguments.time_limit)
     wish = Wish(arguments.refresh, tuple(arguments.update))
     files = Files(arguments.start, arguments.out)
     try:
@@ -58,13 +46,21 @@ def _lock(context: Context, arguments: argparse.Namespace) -> int:
     diffs = compare(done.before, done.solved.lock, done.spec, settings.now)
     if arguments.comment:
         replace_file(arguments.comment, render.comment(heading, diffs))
-    text = render.as_json(heading, diffs) if context.as_json else render.text(heading, diffs)
-    context.stdout.write(text.rstrip("\n") + "\n")
+    facts = {
+        "file": str(done.file),
+        "written": done.written,
+        "unchanged": done.solved.unchanged,
+        "packages": len(done.solved.lock.packages),
+        "seconds": round(done.solved.seconds, 3),
+        "notes": list(done.solved.notes),
+        "diff": render.as_data(heading, diffs),
+    }
+    context.emit(facts, render.text(heading, diffs))
     return 0
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", metavar="OLD", help="a lock, an environment's folder, or `none`")
+    parser.add_argument("old", metavar="OLD", help="a lock, an environment's folder, or - for none")
     parser.add_argument("new", type=Path, metavar="NEW", help="a lock or an environment's folder")
     parser.add_argument("--format", choices=("text", "md", "json"), help="default: text")
     parser.add_argument("--for", dest="name", metavar="NAME", help="the environment (default: the one that NEW lies in)")
@@ -75,7 +71,7 @@ def _diff(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.diff import diff, spec_beside
 
     spec = context.repository.spec(arguments.name) if arguments.name else spec_beside(arguments.new)
-    old = None if arguments.old == "none" else Path(arguments.old)
+    old = None if arguments.old == "-" else Path(arguments.old)
     diffs = diff(old, arguments.new, spec, dt.datetime.now(tz=dt.UTC))
     heading = render.Heading(spec.label if spec else arguments.new.name)
     form = arguments.format or ("json" if context.as_json else "text")
@@ -125,7 +121,7 @@ def _why_not(context: Context, arguments: argparse.Namespace) -> int:
     spec = context.repository.spec(arguments.name)
     lock = load_lock(context.repository.lock_path(arguments.name))
     platform = arguments.platform or spec.config.platforms[0]
-    answer = why_not(lock, spec, arguments.spec, platform, _settings(context, arguments))
+    answer = why_not(lock, spec, arguments.spec, platform, context.solver_settings())
     value = {
         "wanted": answer.wanted,
         "locked": answer.locked is not None,
