@@ -49,10 +49,7 @@ def check_lock(lock: Lock, spec: Spec, platform: str, virtual: Mapping[str, str]
 def check_origin(package: Package, spec: Spec) -> Iterator[str]:
     """What is wrong with a package's address, hashes and names."""
     label = f"{package.name[:80]} {package.version[:40]}"
-    if package.manager == "pip":
-        problems = _pip_origin(package, spec)
-    else:
-        problems = _conda_origin(package, spec)
+    problems = _pip_origin(package, spec) if package.manager == "pip" else _conda_origin(package, spec)
     return (f"{label}: {problem}" for problem in problems)
 
 
@@ -106,7 +103,9 @@ def _duplicates(packages: Iterable[Package]) -> Iterator[str]:
     seen: dict[tuple[str, str, str], Package] = {}
     for package in packages:
         key = (package.manager, canonicalize_name(package.name), package.category)
-        other = seen.setdefault(key if package.manager == "pip" else (*key[:1], package.name, package.category), package)
+        other = seen.setdefault(
+            key if package.manager == "pip" else (*key[:1], package.name, package.category), package
+        )
         if other is not package:
             yield f"{package.name} is locked twice ({other.version} and {package.version})"
 

@@ -1,5 +1,4 @@
-"""A `Diff`, or why there is none, as a comment (Markdown), as text for a terminal, and as JSON. Nothing is computed
-here that is not about showing.
+"""A `Diff` as a comment (Markdown), as text for a terminal, and as JSON.
 
 Order of a comment: the verdict; what was asked for; what deserves a second look; everything else folded. A comment has
 at most 65,536 characters, or GitHub answers 422; the ladder of `comment` gives up the least useful things first.
@@ -56,7 +55,9 @@ def comment(heading: Heading, diffs: Sequence[Diff], *, budget: int = BUDGET) ->
     rows = _LADDER[-1].rows
     while len(text) > budget and rows > 1:
         rows = rows // 2
-        text = _comment(heading, diffs, Level(links=False, rebuilds=False, pulled=False, rows=rows, cut=_LADDER[-1].cut))
+        text = _comment(
+            heading, diffs, Level(links=False, rebuilds=False, pulled=False, rows=rows, cut=_LADDER[-1].cut)
+        )
     return text[:budget]
 
 
