@@ -20,9 +20,7 @@ RISKS: tuple[FlagKind, ...] = get_args(FlagKind)
 _Key = tuple[str, str]
 
 
-def diff(
-    old: Lock | None, new: Lock, spec: Spec | None, platform: str, *, now: dt.datetime | None = None
-) -> Diff:
+def diff(old: Lock | None, new: Lock, spec: Spec | None, platform: str, *, now: dt.datetime | None = None) -> Diff:
     """What changes on `platform` from `old` (None: nothing was there) to `new`, sorted by name.
 
     `spec` is that of `new`; without it every package that no other one needs counts as asked for. `now` is what the

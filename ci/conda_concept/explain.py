@@ -195,9 +195,7 @@ def find_core(tries: Tries, requests: Sequence[Request], text: str) -> list[Requ
     return [request for request in requests if request in core]
 
 
-def _quick_explain(
-    tries: Tries, base: list[Request], requests: list[Request], *, grown: bool
-) -> list[Request]:
+def _quick_explain(tries: Tries, base: list[Request], requests: list[Request], *, grown: bool) -> list[Request]:
     """What of `requests` is needed, on top of `base`, for a conflict; `grown`: base has changed since the last try."""
     if grown and not tries.works(base):
         return []
@@ -235,7 +233,7 @@ def _virtual_remedies(tries: Tries, conda: Sequence[Request], wanted: Mapping[st
     for _ in range(4):
         text = tries.text(conda, {**tries.session.virtual, **grown})
         if text is None:
-            changes = _listed([f"`{name}: \"{version}\"`" for name, version in grown.items()])
+            changes = _listed([f'`{name}: "{version}"`' for name, version in grown.items()])
             return [f"set {changes} in config.yml, if the machines really have it"]
         more = _virtual_wanted(tries, conda, text) if text else {}
         if not more or more.items() <= grown.items():

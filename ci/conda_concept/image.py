@@ -79,6 +79,13 @@ async def _install(
     )
 
 
+def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
+    """Where rattler keeps each conda package unpacked, by name."""
+    folder = cache.folder / "packages"
+    found = {item.name: folder / f"{item.name}-{item.version}-{item.build}" for item in packages if item.build}
+    return {name: path for name, path in found.items() if path.is_dir()}
+
+
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)

@@ -106,7 +106,9 @@ def _duplicates(packages: Iterable[Package]) -> Iterator[str]:
     seen: dict[tuple[str, str, str], Package] = {}
     for package in packages:
         key = (package.manager, canonicalize_name(package.name), package.category)
-        other = seen.setdefault(key if package.manager == "pip" else (*key[:1], package.name, package.category), package)
+        other = seen.setdefault(
+            key if package.manager == "pip" else (*key[:1], package.name, package.category), package
+        )
         if other is not package:
             yield f"{package.name} is locked twice ({other.version} and {package.version})"
 

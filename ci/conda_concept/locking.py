@@ -68,7 +68,9 @@ def _solve_platform(
         if any(request.manager == "pip" for request in spec.requests):
             from conda_concept.pip import solve_pip  # noqa: PLC0415 - poetry takes half a second that few need
 
-            found, said = solve_pip(spec, packages, [package for package in before if package.manager == "pip"], session)
+            found, said = solve_pip(
+                spec, packages, [package for package in before if package.manager == "pip"], session
+            )
             packages += found
             notes += said
         return lock_of(spec, platform, packages), [*session.notes, *notes]

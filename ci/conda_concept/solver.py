@@ -153,7 +153,11 @@ class Session:
         return {
             request.name
             for request in requests
-            if (request.name in names if request.channel is None else (request.name, self._urls[request.channel]) in there)
+            if (
+                request.name in names
+                if request.channel is None
+                else (request.name, self._urls[request.channel]) in there
+            )
         }
 
     def versions(self, name: str) -> list[tuple[str, str, str]]:
