@@ -193,10 +193,9 @@ def _kind(old: Package | None, new: Package | None) -> ChangeKind | None:
     if old.version != new.version:
         up = newer(new.version, old.version)
         return "rebuild" if up is None else "upgrade" if up else "downgrade"
-    if old.channel != new.channel:
-        return "channel"
-    same = old.filename == new.filename and (old.sha256 or old.md5) == (new.sha256 or new.md5) and old.url == new.url
-    return None if same else "rebuild"
+    if old.url == new.url and (old.sha256 or old.md5) == (new.sha256 or new.md5):
+        return None
+    return "channel" if old.channel != new.channel else "rebuild"
 
 
 def _change(kind: ChangeKind, key: _Key, context: _Context) -> Change:

@@ -142,6 +142,17 @@ def unmet(packages: Iterable[Package], spec: Spec | None, virtual: Mapping[str, 
     return problems
 
 
+def obstacles(candidate: Package, packages: Iterable[Package], spec: Spec, virtual: Mapping[str, str]) -> list[str]:
+    """What would not hold any more if `candidate` came in place of the package of its name: only what is new."""
+    before = [package for package in packages if package.manager == "conda"]
+    after = [package for package in before if package.name != candidate.name] + [candidate]
+    known = set(unmet(before, spec, virtual))
+    there = f"locked is {candidate.version} {candidate.build}"  # it is not, yet
+    return [
+        problem.removesuffix(there).rstrip(" ,;") for problem in unmet(after, spec, virtual) if problem not in known
+    ]
+
+
 def meets(request: Request, package: Package) -> bool:
     """Whether a locked package is what a request asks for: name, version, build and channel."""
     if request.manager == "pip":

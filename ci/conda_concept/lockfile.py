@@ -318,8 +318,11 @@ def _loader() -> Any:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+@cache
 def _dumper() -> Any:
-    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    """The fast safe dumper, told that no value is repeated on purpose: a lock has no anchors."""
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return type("LockDumper", (base,), {"ignore_aliases": lambda _self, _data: True})
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 A `Session` holds one event loop, one gateway and so one reading of the channels; a solve of 1,443 packages takes about
 0.1 s of it. rattler leaves threads behind that can crash the interpreter's own shutdown: a process that came here
-has to end with `run.leave`.
+has to end with `os._exit`, as `cli.main` does.
 """
 
 import asyncio

@@ -277,16 +277,17 @@ def _row(change: Change) -> tuple[str, ...]:
 
 
 def as_json(heading: Heading, diffs: Sequence[Diff]) -> str:
-    """The diff for programs; keys are only ever added."""
-    return json.dumps(
-        {
-            "label": heading.label,
-            "notes": list(heading.notes),
-            "platforms": [_diff_json(diff) for diff in diffs],
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
+    """The diff for programs."""
+    return json.dumps(as_data(heading, diffs), indent=2, ensure_ascii=False)
+
+
+def as_data(heading: Heading, diffs: Sequence[Diff]) -> dict[str, Any]:
+    """The diff as plain data; keys are only ever added."""
+    return {
+        "label": heading.label,
+        "notes": list(heading.notes),
+        "platforms": [_diff_json(diff) for diff in diffs],
+    }
 
 
 def _diff_json(diff: Diff) -> dict[str, Any]:

@@ -4,8 +4,11 @@ import datetime as dt
 from pathlib import Path
 
 from conda_concept import changes
+from conda_concept.document import MAX_BYTES, SourceText
 from conda_concept.model import Diff, Lock, Spec
-from conda_concept.steps.lock import load_lock, load_spec
+from conda_concept.repository import read_text
+from conda_concept.spec import read_spec
+from conda_concept.steps.lock import load_lock
 
 
 def diff(old: Path | None, new: Path, spec: Spec | None, now: dt.datetime | None) -> tuple[Diff, ...]:
@@ -23,5 +26,8 @@ def compare(before: Lock | None, after: Lock, spec: Spec | None, now: dt.datetim
 def spec_beside(lock: Path) -> Spec | None:
     """The spec of the environment folder that a lock lies in, so that a diff can say what was asked for."""
     folder = lock if lock.is_dir() else lock.parent
-    known = all((folder / name).is_file() for name in ("environment.yml", "config.yml"))
-    return load_spec(folder) if known else None
+    files = [folder / name for name in ("environment.yml", "config.yml")]
+    if not all(file.is_file() for file in files):
+        return None
+    texts = [SourceText(f"{folder.name}/{file.name}", read_text(file, MAX_BYTES)) for file in files]
+    return read_spec(folder.resolve().name, texts[0], texts[1])
