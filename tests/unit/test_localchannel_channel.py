@@ -13,9 +13,9 @@ from conda_concept.run import CommandError
         (
             "WARNING: Retrying (Retry(total=1)) after connection broken\nERROR: No matching distribution found for x\n",
             NetworkError,
-            "No matching distribution found for x",
+            "after connection broken",
         ),
-        ("ERROR: Could not install: [Errno 28] No space left on device\n", SpaceError, "No space left"),
+        ("ERROR: Exception:\nOSError: [Errno 28] No space left on device\n", SpaceError, "no space left"),
         ("/usr/bin/python3: No module named pip\n", ToolError, "has no pip"),
         ("ERROR: No matching distribution found for x\n\nnotice\n", InputError, "pip finds no wheels for x, y: No m"),
         ("", InputError, "it said nothing"),

@@ -202,13 +202,14 @@ def _download(
 def _explained(error: CommandError, requirements: Sequence[str]) -> ConcError:
     """What pip's failure means."""
     said = _last_line(error.output)
-    if any(sign in error.output for sign in _NO_NETWORK):
+    unreached = [line.strip() for line in error.output.splitlines() if any(sign in line for sign in _NO_NETWORK)]
+    if unreached:
         return NetworkError(
-            f"pip could not reach its package index: {said}",
+            f"pip could not reach its package index: {unreached[-1][:300]}",
             hint="Check the network, or tell pip of a mirror or proxy (PIP_INDEX_URL, HTTPS_PROXY), and try again.",
         )
     if os.strerror(errno.ENOSPC) in error.output:
-        return SpaceError(f"no space left for the wheels: {said}", hint="Free some space and run it again.")
+        return SpaceError("no space left for the wheels that pip downloads.", hint="Free some space and run it again.")
     if "No module named pip" in error.output:
         return ToolError(f"{sys.executable} has no pip.", hint="Run `ci/setup`, which makes an environment that has.")
     return InputError(
