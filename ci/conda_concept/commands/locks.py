@@ -9,7 +9,9 @@ from conda_concept.commands.context import Command, Context
 
 def _lock_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the environment")
-    parser.add_argument("--from", dest="start", type=Path, metavar="LOCK", help="the lock to start from (default: its own)")
+    parser.add_argument(
+        "--from", dest="start", type=Path, metavar="LOCK", help="the lock to start from (default: its own)"
+    )
     parser.add_argument("--refresh", action="store_true", help="solve everything anew, keep nothing")
     parser.add_argument("--update", nargs="+", default=[], metavar="PKG", help="free these, and what must follow")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the lock to write (default: its own)")
@@ -63,7 +65,9 @@ def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", help="a lock, an environment's folder, or - for none")
     parser.add_argument("new", type=Path, metavar="NEW", help="a lock or an environment's folder")
     parser.add_argument("--format", choices=("text", "md", "json"), help="default: text")
-    parser.add_argument("--for", dest="name", metavar="NAME", help="the environment (default: the one that NEW lies in)")
+    parser.add_argument(
+        "--for", dest="name", metavar="NAME", help="the environment (default: the one that NEW lies in)"
+    )
 
 
 def _diff(context: Context, arguments: argparse.Namespace) -> int:
@@ -133,7 +137,9 @@ def _why_not(context: Context, arguments: argparse.Namespace) -> int:
 
 
 COMMANDS = (
-    Command("lock", "solve an environment, moving only what must, and write its conda-lock.yml", _lock, _lock_arguments),
+    Command(
+        "lock", "solve an environment, moving only what must, and write its conda-lock.yml", _lock, _lock_arguments
+    ),
     Command("diff", "what changes from one lock to another", _diff, _diff_arguments),
     Command("why", "who asked for a package of a lock, and who needs it", _why, _why_arguments),
     Command("why-not", "what stands in the way of another version", _why_not, _why_not_arguments),

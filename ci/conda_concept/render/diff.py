@@ -56,7 +56,9 @@ def comment(heading: Heading, diffs: Sequence[Diff], *, budget: int = BUDGET) ->
     rows = _LADDER[-1].rows
     while len(text) > budget and rows > 1:
         rows = rows // 2
-        text = _comment(heading, diffs, Level(links=False, rebuilds=False, pulled=False, rows=rows, cut=_LADDER[-1].cut))
+        text = _comment(
+            heading, diffs, Level(links=False, rebuilds=False, pulled=False, rows=rows, cut=_LADDER[-1].cut)
+        )
     return text[:budget]
 
 

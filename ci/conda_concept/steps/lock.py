@@ -32,9 +32,7 @@ class Locked:
     written: bool
 
 
-def lock(
-    repository: Repository, name: str, files: Files, wish: Wish, settings: Settings, reporter: Reporter
-) -> Locked:
+def lock(repository: Repository, name: str, files: Files, wish: Wish, settings: Settings, reporter: Reporter) -> Locked:
     """Solve environment `name`, moving only what must, and write the lock if anything in it is new."""
     spec = repository.spec(name)
     own = repository.lock_path(name)

@@ -40,7 +40,9 @@ def why_not(lock: Lock, spec: Spec, wanted: str, platform: str, settings: Settin
     try:
         name = MatchSpec(wanted).name.normalized
     except (InvalidMatchSpecError, ValueError) as error:
-        raise InputError(f"`{wanted}` is not a package request such as `numpy <2`: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"`{wanted}` is not a package request such as `numpy <2`: {' '.join(str(error).split())}"
+        ) from None
     packages = [package for package in lock.on(platform) if package.manager == "conda"]
     locked = next((package for package in packages if package.name == name), None)
     plain = wanted.rpartition("::")[2]
