@@ -57,6 +57,13 @@ def code(value: str) -> str:
     return f"{fence}{pad}{flat}{pad}{fence}"
 
 
+def fenced(value: str) -> str:
+    """A block that shows exactly `value`, line by line: nothing in it can end the block early."""
+    flat = _CONTROL.sub("�", value)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", flat)), default=0))
+    return f"{fence}text\n{flat}\n{fence}"
+
+
 @cache
 def templates() -> Environment:
     """The project's templates with these filters."""
