@@ -366,8 +366,10 @@ class Site(Strict):
     name: str
     #: Everything published lies below it; `${NAME}` is taken from the environment.
     root: str
-    #: Fast local disk for downloads, staging and scratch.
+    #: Fast local disk: the tree of a build lives and dies here.
     scratch: str
+    #: Downloaded archives and repodata, kept between builds and safe to share.
+    cache: str
     #: The folder below `apps/` and `modules/`, and so the first half of `module load conda_concept/analysis3`.
     product: str = "conda_concept"
     groups: Groups = Groups()

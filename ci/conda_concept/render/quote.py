@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@$^=:])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
 def tcl(value: str) -> str:
@@ -22,8 +22,14 @@ def tcl(value: str) -> str:
     if "\x00" in value:
         raise ValueError("a Tcl word cannot hold a NUL character")
     escaped = re.sub(r'([\\{}\[\]$"; #])', r"\\\1", value)
-    escaped = escaped.replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
+    # Everything outside printable ASCII by its number: a modulefile is read in whatever encoding its reader has.
+    escaped = re.sub(r"[^\x20-\x7e]", lambda match: _tcl_number(match.group()), escaped)
     return escaped or "{}"
+
+
+def _tcl_number(letter: str) -> str:
+    """Tcl 8.6 knows numbers of up to four digits; what lies beyond stays as it is."""
+    return f"\\u{ord(letter):04x}" if ord(letter) <= 0xFFFF else letter
 
 
 def shell(value: str) -> str:

@@ -1,0 +1,94 @@
+"""`conda-concept`: flags to settings, settings to edges, one step, an exit code."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from conda_concept import __version__
+from conda_concept.commands import environments, releases
+from conda_concept.commands.context import Command, Context
+from conda_concept.errors import EXIT_CODES, ConcError
+
+COMMANDS: tuple[Command, ...] = (*environments.COMMANDS, *releases.COMMANDS)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; the same on a laptop and in CI."""
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("for every command")
+    group.add_argument("--repository", default=".", metavar="DIR", help="the checkout (default: here)")
+    group.add_argument(
+        "--site", metavar="NAME", help="ci/sites/NAME.yml, or a file (default: $CONDA_CONCEPT_SITE, local)"
+    )
+    group.add_argument(
+        "--channel-alias", metavar="URL", help="where channel names live (default: $CONDA_CHANNEL_ALIAS, conda's own)"
+    )
+    group.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    group.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    top = argparse.ArgumentParser(
+        prog="conda-concept",
+        description="Release large shared conda environments on a supercomputer.",
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"conda-concept {__version__}")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(command.name, help=command.help, description=command.help, parents=[shared])
+        command.arguments(sub)
+        sub.set_defaults(handler=command.handler)
+    return top
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """One command to its exit code. Expected failures become their message; a surprise keeps its traceback."""
+    arguments = parser().parse_args(argv)
+    context = Context.from_arguments(arguments, environ)
+    try:
+        return int(arguments.handler(context, arguments))
+    except ConcError as error:
+        if context.as_json:
+            facts = {"kind": error.kind, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+            context.stdout.write(json.dumps({"error": facts}, indent=2) + "\n")
+        sys.stderr.write(f"conda-concept {arguments.command}: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"conda-concept {arguments.command}: interrupted; run the same command again to go on.\n")
+        return 130
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """The console script.
+
+    It ends with `os._exit`: py-rattler's threads can still be alive when the interpreter takes itself apart, and
+    then it crashes after the work is done (seen with 0.28), which would turn a success into a failure.
+    """
+    signal.signal(signal.SIGTERM, _interrupted)
+    code = 1
+    try:
+        code = run(sys.argv[1:], os.environ)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 2
+    except BrokenPipeError:
+        # Whoever read our output went away (`| head`): nothing more to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BaseException:  # noqa: BLE001 - a surprise keeps its traceback, and `os._exit` is next
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                code = code or 1
+        os._exit(code)

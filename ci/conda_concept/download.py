@@ -1,0 +1,176 @@
+"""Fetch archives by hash into a cache that builds share.
+
+rattler does not compare the hash of a `file://` archive with the lock (seen with py-rattler 0.28), so nothing is left
+to it: every byte that is installed went through here, and the installation afterwards needs no network.
+"""
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+
+from conda_concept.errors import ConcError, InputError, IntegrityError, NetworkError, SpaceError
+from conda_concept.model import CHANNEL_ALIAS, Package
+from conda_concept.progress import Reporter
+
+_CHUNK = 1 << 20
+_TRIES = 4
+#: Seconds for a connection, and between two chunks.
+_TIMEOUT = (10.0, 60.0)
+#: Status codes that are worth a second try.
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of archives named by their sha256, and where channel names live for this run."""
+
+    folder: Path
+    channel_alias: str = CHANNEL_ALIAS
+
+    def path(self, package: Package) -> Path:
+        """Where the archive of a package is kept."""
+        return self.folder / "archives" / str(package.sha256) / package.filename
+
+    def address(self, package: Package) -> str:
+        """Where the archive comes from: the lock's address, below this run's channel alias."""
+        if package.url.startswith(CHANNEL_ALIAS + "/"):
+            return self.channel_alias.rstrip("/") + package.url.removeprefix(CHANNEL_ALIAS)
+        return package.url
+
+
+def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, workers: int = 8) -> int:
+    """Have every archive in the cache, each checked against its sha256; returns the bytes that were fetched.
+
+    Raises `InputError` for a package without a sha256, `IntegrityError` for one whose bytes are not the lock's,
+    `NetworkError` and `SpaceError` for the obvious. What was fetched until then stays in the cache.
+    """
+    unhashed = [package.name for package in packages if not package.sha256]
+    if unhashed:
+        raise InputError(
+            f"the lock has no sha256 for {', '.join(unhashed[:5])}{' and others' if len(unhashed) > 5 else ''}.",
+            hint="Lock the environment again; nothing is installed without its hash.",
+        )
+    missing = [package for package in packages if not _is_there(package, cache)]
+    fetched = 0
+    with reporter.bar("downloading", total=len(missing)) as bar, ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = {pool.submit(_fetch, package, cache): package for package in missing}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                fetched += future.result()
+                bar.update(done=done, text=futures[future].name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return fetched
+
+
+def _is_there(package: Package, cache: Cache) -> bool:
+    """An archive is renamed into place only after its hash was right; the size is a cheap look at what came after."""
+    path = cache.path(package)
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return False
+    return package.size is None or size == package.size
+
+
+def _fetch(package: Package, cache: Cache) -> int:
+    target = cache.path(package)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    address = cache.address(package)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _with_retries(lambda: _save(address, part), address)
+        digest = _sha256(part)
+        if digest != package.sha256:
+            raise IntegrityError(
+                f"{package.filename} from {address} is damaged or was replaced: "
+                f"its sha256 is {digest}, the lock says {package.sha256}.",
+                hint="If the channel was rebuilt, lock again; otherwise try again later and tell the channel's owner.",
+            )
+        part.replace(target)
+        return target.stat().st_size
+    except OSError as error:
+        raise disk_error(error, target.parent) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _with_retries(attempt: Callable[[], None], address: str) -> None:
+    for number in range(1, _TRIES + 1):
+        try:
+            attempt()
+        except NetworkError:
+            if number == _TRIES:
+                raise
+            time.sleep(2.0 ** (number - 1))
+        else:
+            return
+    raise AssertionError(address)
+
+
+def _save(address: str, part: Path) -> None:
+    """Append what is missing of `address` to `part`."""
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        source = Path(unquote(parts.path))
+        if not source.is_file():
+            raise IntegrityError(
+                f"the channel does not have {source.name} (any more): looked for it at {source}.",
+                hint="Lock again, or say with --channel-alias where the channel is.",
+            )
+        with source.open("rb") as stream, part.open("wb") as out:
+            while chunk := stream.read(_CHUNK):
+                out.write(chunk)
+        return
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    try:
+        with requests.get(address, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code in _TRANSIENT:
+                raise NetworkError(f"{parts.hostname} answered {answer.status_code} for {address}.")
+            if answer.status_code not in (200, 206):
+                raise IntegrityError(
+                    f"{parts.hostname} answered {answer.status_code} for {address}.",
+                    hint="The package may have been removed from its channel; lock again.",
+                )
+            with part.open("ab" if answer.status_code == 206 else "wb") as out:
+                for chunk in answer.iter_content(_CHUNK):
+                    out.write(chunk)
+    except requests.RequestException as error:
+        raise NetworkError(
+            f"{parts.hostname} could not be reached for {part.name.strip('.')}: {type(error).__name__}.",
+            hint="This is the network's fault, not the request's; try again later.",
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a MiB at a time."""
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def disk_error(error: OSError, where: Path) -> ConcError:
+    """An operating system error as what it means to people."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SpaceError(
+            f"no space left below {where} ({error.strerror}).",
+            hint="Free some space (`conda-concept prune --dry-run` shows what could go) and run the command again.",
+        )
+    return InputError(f"{error.filename or where}: {error.strerror}.", hint="Check that the path is there and yours.")

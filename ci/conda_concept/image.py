@@ -1,0 +1,222 @@
+"""A lock to an image: a clean prefix in scratch, made from verified archives, compiled, and squashed.
+
+Same lock and prefix in, same bytes out, wherever and whenever it is built: nothing in the tree names the scratch
+folder or the time, bytecode is checked by no time stamp, and squashfs gets fixed times and owners.
+"""
+
+import asyncio
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rattler
+from installer import install as install_wheel
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelFile
+from rattler.exceptions import InstallerError
+from rattler.install.installer import InstallerReporter
+
+from conda_concept.download import Cache
+from conda_concept.errors import BuildError, IntegrityError
+from conda_concept.model import Package, Squash
+from conda_concept.progress import Bar, Reporter
+from conda_concept.run import CommandError, find_tool, run
+
+
+@dataclass(slots=True)
+class _LinkProgress(InstallerReporter):
+    """rattler's callbacks to a progress bar; `current` is what a failure is blamed on."""
+
+    bar: Bar
+    done: int = 0
+    current: str = ""
+
+    def on_link_start(self, operation: int, package_name: str) -> int:
+        self.current = package_name
+        return operation
+
+    def on_link_complete(self, index: int) -> None:
+        del index
+        self.done += 1
+        self.bar.update(done=self.done, text=self.current)
+
+
+def install_conda(packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, reporter: Reporter) -> None:
+    """Link the conda packages into `staging`, with `prefix` written into the files.
+
+    Every archive has to be in the cache already. Link scripts do not run. Files are hard links into the package cache
+    where the file system allows it, so a later step may replace a file but must never write into one.
+    """
+    wanted = [package for package in packages if package.manager == "conda"]
+    with reporter.bar("installing", total=len(wanted)) as bar:
+        progress = _LinkProgress(bar)  # type: ignore[abstract]  # its methods do have defaults, empty ones
+        try:
+            asyncio.run(_install(wanted, staging, prefix, cache, progress))
+        except InstallerError as error:
+            text = " ".join(str(error).replace("\nCaused by:", ":").split())
+            raise BuildError(
+                f"a package could not be installed{f' ({progress.current})' if progress.current else ''}: {text}.",
+                hint=f"If it is damaged in the cache, remove {cache.folder} and build again.",
+            ) from error
+
+
+async def _install(
+    packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, progress: _LinkProgress
+) -> None:
+    records = [await _record(package, cache) for package in packages]
+    await rattler.install(
+        records,
+        target_prefix=staging,
+        cache_dir=cache.folder / "packages",
+        installed_packages=[],
+        execute_link_scripts=False,
+        alternative_target_prefix=prefix,
+        reporter=progress,
+    )
+
+
+async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
+    """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
+    archive = cache.path(package)
+    own = await rattler.RepoDataRecord.from_package_archive(archive)
+    said = (own.name.normalized, str(own.version), str(own.build))
+    locked = (package.name, package.version, package.build)
+    if said != locked:
+        raise IntegrityError(
+            f"{archive.name} says that it is {' '.join(said)}, but the lock calls it {' '.join(map(str, locked))}.",
+            hint="Lock again; if it stays like this, tell the channel's owner.",
+        )
+    own.depends = list(package.depends)
+    if package.constrains:
+        own.constrains = list(package.constrains)
+    return rattler.RepoDataRecord(own, package.filename, archive.as_uri(), package.channel)
+
+
+def install_wheels(packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache) -> None:
+    """Unpack the wheels of the `pip:` section into the staged prefix, with console scripts that start at `prefix`.
+
+    Nothing of them runs. A source distribution would have to, so it is refused.
+    """
+    wheels = [package for package in packages if package.manager == "pip"]
+    if not wheels:
+        return
+    sources = [package.filename for package in wheels if not package.filename.endswith(".whl")]
+    if sources:
+        raise BuildError(
+            f"{', '.join(sources)} would have to be built from source, which runs its code during the build.",
+            hint="Ask for a version that has a wheel, or for the conda package.",
+        )
+    found = sorted((staging / "lib").glob("python3.*/site-packages"))
+    if not found:
+        raise BuildError("pip packages are asked for, but there is no Python in this environment.")
+    site_packages = found[0]
+    include = staging / "include" / site_packages.parent.name
+    scheme = {"purelib": site_packages, "platlib": site_packages, "scripts": staging / "bin", "data": staging}
+    for package in wheels:
+        destination = SchemeDictionaryDestination(
+            {**{key: str(path) for key, path in scheme.items()}, "headers": str(include / package.name)},
+            interpreter=str(prefix / "bin" / "python3"),
+            script_kind="posix",
+            overwrite_existing=False,
+        )
+        try:
+            with WheelFile.open(cache.path(package)) as source:
+                install_wheel(source, destination, {"INSTALLER": b"conda-concept\n"})
+        except FileExistsError as error:
+            raise BuildError(f"{package.filename} would overwrite a file of another package: {error}.") from error
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise IntegrityError(f"{package.filename} is not a valid wheel: {error}.") from error
+
+
+def settle_metadata(packages: Sequence[Package], staging: Path, requests: Mapping[str, str]) -> None:
+    """Make `conda-meta` say where packages really come from, and nothing about the machine that built the image.
+
+    `requests` maps names to the spec's own words, for `conda list` and `conda env export`.
+    """
+    by_name = {package.name: package for package in packages if package.manager == "conda"}
+    folder = staging / "conda-meta"
+    folder.mkdir(exist_ok=True)
+    for path in sorted(folder.glob("*.json")):
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        package = by_name[data["name"]]
+        data.update(url=package.url, fn=package.filename, channel=package.channel)
+        data.pop("extracted_package_dir", None)
+        data.pop("package_tarball_full_path", None)
+        data["link"] = {"source": "", "type": 1}
+        data["requested_specs"] = [requests[package.name]] if package.name in requests else []
+        _replace(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+    lines = ["==> 1970-01-01 00:00:00 <==", "# cmd: conda-concept build"]
+    lines += [f"+{item.channel}/{item.subdir}::{item.name}-{item.version}-{item.build}" for item in by_name.values()]
+    lines += [f"# update specs: {json.dumps(sorted(requests.values()))}"]
+    _replace(folder / "history", "\n".join(lines) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a new file in place of a hard link into the package cache."""
+    path.unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def commands(staging: Path) -> tuple[str, ...]:
+    """The names in the prefix's `bin` that can be run: what gets a launcher."""
+    folder = staging / "bin"
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if not entry.name.startswith(".") and entry.is_file() and os.access(entry.path, os.X_OK)
+        )
+    )
+
+
+def link_scripts(staging: Path) -> tuple[str, ...]:
+    """Packages that bring a link script, which did not run."""
+    return tuple(sorted(path.name for path in (staging / "bin").glob(".*-post-link.sh")))
+
+
+def tree_size(staging: Path) -> tuple[int, int]:
+    """Files and their bytes below a folder; symlinks count as files of no size."""
+    files = size = 0
+    for folder, _, names in os.walk(staging):
+        for name in names:
+            files += 1
+            size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - pathlib doubles this loop's time
+    return files, size
+
+
+def compile_argv(prefix: Path, workers: int) -> list[str]:
+    """The command that compiles all bytecode, run inside the sandbox at the real prefix.
+
+    `unchecked-hash`: an image is read-only, so nothing can go stale, and the result holds no time stamp.
+    """
+    return [
+        *(str(prefix / "bin" / "python3"), "-I", "-m", "compileall", "-q", "-q"),
+        *("-j", str(workers), "--invalidation-mode", "unchecked-hash", str(prefix / "lib")),
+    ]
+
+
+def squash_argv(tool: Path, tree: Path, target: Path, options: Squash, workers: int) -> list[str]:
+    """The `mksquashfs` line: reproducible, owned by root, readable by all, compressed as the site says."""
+    level = ["-Xcompression-level", str(options.level)] if options.compression in ("zstd", "gzip") else []
+    return [
+        *(str(tool), str(tree), str(target), "-noappend", "-quiet", "-no-progress", "-exit-on-error"),
+        *("-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-xattrs", "-root-mode", "755"),
+        *("-action", "chmod(u=rwX,go=rX)@!type(l)"),
+        *("-comp", options.compression, *level, "-b", options.block, "-processors", str(workers)),
+    ]
+
+
+def squash(tree: Path, target: Path, options: Squash, workers: int) -> None:
+    """Write the image of a tree to `target`, which must not be there yet."""
+    argv = squash_argv(find_tool("mksquashfs"), tree, target, options, workers)
+    try:
+        run(argv)
+    except CommandError as error:
+        target.unlink(missing_ok=True)
+        raise BuildError(f"the image could not be squashed: {error}", hint="See the last lines above.") from error

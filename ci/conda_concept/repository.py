@@ -1,0 +1,130 @@
+"""The checkout: environments' files as they are now or at a commit, and what changed since one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.document import MAX_BYTES, SourceText
+from conda_concept.errors import InputError, NotFoundError
+from conda_concept.model import Site, Spec
+from conda_concept.run import CLEAN_ENVIRONMENT, CommandError, Finished, run
+from conda_concept.site import read_site
+from conda_concept.spec import ENVIRONMENT_NAME, read_spec
+
+#: A lock of 1,443 packages has 1.3 MB.
+MAX_LOCK_BYTES = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A folder with `environments/` and `ci/sites/`."""
+
+    root: Path
+    home: str = "/"
+
+    def environments(self) -> tuple[str, ...]:
+        """The names of all environments."""
+        folder = self.root / "environments"
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"there is no folder `environments` in {self.root}.",
+                hint="Run conda-concept at the top of the repository, or name it with --repository.",
+            )
+        return tuple(sorted(path.name for path in folder.iterdir() if (path / "environment.yml").exists()))
+
+    def sites(self) -> tuple[str, ...]:
+        """The names of all site files."""
+        return tuple(sorted(path.stem for path in (self.root / "ci" / "sites").glob("*.yml")))
+
+    def folder(self, name: str) -> Path:
+        """The folder of an environment, which has to be there."""
+        known = self.environments()
+        if name not in known:
+            if not ENVIRONMENT_NAME.match(name):
+                raise InputError(f"{name!r} is not an environment's name: lower case letters, digits and _ only.")
+            raise NotFoundError(f"there is no environment `{name}`; there are: {', '.join(known) or 'none'}.")
+        return self.root / "environments" / name
+
+    def spec(self, name: str) -> Spec:
+        """The checked spec of an environment, or an `InputError` with everything that is wrong."""
+        folder = self.folder(name)
+        return read_spec(name, self._source(folder / "environment.yml"), self._source(folder / "config.yml"))
+
+    def lock_path(self, name: str) -> Path:
+        """Where the lock of an environment is, or will be."""
+        return self.folder(name) / "conda-lock.yml"
+
+    def lock_text(self, name: str) -> str | None:
+        """The lock as it is in the checkout; None where there is none yet."""
+        path = self.lock_path(name)
+        return read_text(path, MAX_LOCK_BYTES) if path.exists() else None
+
+    def lock_text_at(self, name: str, ref: str) -> str | None:
+        """The lock as it was at a commit; None where there was none."""
+        path = f"environments/{name}/conda-lock.yml"
+        commit = self.commit(ref)
+        if not self._git("ls-tree", "--name-only", commit, "--", path).stdout.strip():
+            return None
+        return self._git("cat-file", "blob", f"{commit}:{path}").stdout
+
+    def commit(self, ref: str) -> str:
+        """The full SHA of a ref."""
+        try:
+            found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        except CommandError as error:
+            raise NotFoundError(
+                f"there is no commit `{ref}` in {self.root}.",
+                hint="In CI, check out with the history (fetch-depth: 0).",
+            ) from error
+        return found.stdout.strip()
+
+    def head(self) -> str:
+        """The commit that is checked out; empty where this is no Git repository, `-dirty` where files differ."""
+        try:
+            commit = self._git("rev-parse", "HEAD").stdout.strip()
+        except CommandError:
+            return ""
+        dirty = self._git("status", "--porcelain", "--", "environments", "ci").stdout.strip()
+        return f"{commit}-dirty" if dirty else commit
+
+    def changed_since(self, ref: str) -> tuple[str, ...]:
+        """Paths that differ between the merge base with `ref` and the working tree, new files included."""
+        base = self._git("merge-base", self.commit(ref), "HEAD").stdout.strip()
+        changed = self._git("diff", "--name-only", "-z", "--no-renames", base, "--").stdout
+        new = self._git("ls-files", "-z", "--others", "--exclude-standard").stdout
+        return tuple(sorted({path for path in (changed + new).split("\0") if path}))
+
+    def site(self, name: str, environ: Mapping[str, str] | None) -> Site:
+        """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file; see `read_site` for `environ`."""
+        path = Path(name) if name.endswith(".yml") else self.root / "ci" / "sites" / f"{name}.yml"
+        if not path.exists():
+            raise NotFoundError(f"there is no site file {path}; there are: {', '.join(self.sites()) or 'none'}.")
+        return read_site(self._source(path), environ)
+
+    def _source(self, path: Path) -> SourceText:
+        shown = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return SourceText(shown, read_text(path, MAX_BYTES, shown))
+
+    def _git(self, *words: str) -> Finished:
+        # Hooks and helpers of the checkout never run: it may come from a stranger.
+        safe = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", f"safe.directory={self.root}"]
+        environment = {**CLEAN_ENVIRONMENT, "HOME": self.home, "GIT_CONFIG_NOSYSTEM": "1"}
+        return run(["git", "-C", self.root, *safe, *words], env=environment)
+
+
+def read_text(path: Path, limit: int, shown: str = "") -> str:
+    """A file's text, refused unread if it has more than `limit` bytes."""
+    name = shown or str(path)
+    try:
+        if path.is_symlink():
+            raise InputError(f"{name} is a symbolic link; put the file itself there.")
+        size = path.stat().st_size
+        if size > limit:
+            raise InputError(f"{name} has {size:,} bytes; {limit:,} is the limit.")
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{name} is missing.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text (byte {error.start}).") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,45 @@
+"""A site file to a `Site`: one machine's settings, checked."""
+
+import re
+from collections.abc import Mapping
+
+from conda_concept.document import Problems, SourceText, parse, validate
+from conda_concept.model import Place, Site
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def read_site(source: SourceText, environ: Mapping[str, str] | None) -> Site:
+    """The site of a file, with `${NAME}` and `${NAME:-default}` in `root`, `scratch` and `cache` taken from `environ`.
+
+    Without `environ` the file is checked for a machine that is not this one: what it takes from there is not known.
+    Raises one `InputError` with everything that is wrong.
+    """
+    problems = Problems()
+    document = parse(source, problems)
+    if not problems.found and not isinstance(document.data, dict):
+        problems.add(Place(source.file), "expected `key: value` lines such as `root: /g/data/xy00/public`")
+    site = validate(Site, document, problems) if not problems.found else None
+    if site is None:
+        problems.raise_if_any(f"site file {source.file}")
+        raise AssertionError("validation without a problem and without a result")
+    expanded = {}
+    for key in ("root", "scratch", "cache"):
+        value = _expand(str(getattr(site, key)), environ, document.place((key,)), problems)
+        if not value.startswith("/") and not problems.found:
+            problems.add(document.place((key,)), f"`{key}` has to be an absolute path, not {value!r}")
+        expanded[key] = value.rstrip("/")
+    problems.raise_if_any(f"site file {source.file}")
+    return site.model_copy(update=expanded)
+
+
+def _expand(value: str, environ: Mapping[str, str] | None, place: Place, problems: Problems) -> str:
+    def replaced(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        found = "/unknown" if environ is None else environ.get(name) or default
+        if found is None:
+            problems.add(place, f"the environment variable {name} is not set")
+            return ""
+        return found
+
+    return _VARIABLE.sub(replaced, value)
