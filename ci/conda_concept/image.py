@@ -209,7 +209,8 @@ def compile_argv(prefix: Path, workers: int) -> list[str]:
     `unchecked-hash`: an image is read-only, so nothing can go stale, and the result holds no time stamp.
     """
     return [
-        *(str(prefix / "bin" / "python3"), "-I", "-m", "compileall", "-q", "-q"),
+        # -B: the compiling interpreter's own imports must not leave time-stamped bytecode behind, which -f replaces.
+        *(str(prefix / "bin" / "python3"), "-I", "-B", "-m", "compileall", "-f", "-q", "-q"),
         *("-j", str(workers), "--invalidation-mode", "unchecked-hash", str(prefix / "lib")),
     ]
 

@@ -208,8 +208,8 @@ def _try(context: Context, arguments: argparse.Namespace) -> int:
     )
     tried = try_(attempt, context.edges)
     lines = (f"module use {tried.trial.module_path}", f"module load {tried.trial.module}", "python3")
-    facts = (tried.record, context.reporter.steps, [str(path) for path in tried.written], lines)
-    context.emit(as_data(*facts), text(*facts))
+    result = as_data(tried.record, context.reporter.steps, [str(path) for path in tried.written], lines)
+    context.emit(result, text(result))
     return 0
 
 

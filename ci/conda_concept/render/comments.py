@@ -54,13 +54,13 @@ def size_table(record: ReleaseRecord, published: ReleaseRecord | None) -> str:
     ]
     if published is None:
         table: Sequence[Sequence[str]] = [(name, _shown(now, how)) for name, now, _, how in rows]
-        return tabulate(table, headers=("", "this build"), tablefmt="github", colalign=("left", "right"))
+        return tabulate(table, headers=("", "this build"), tablefmt="pipe", colalign=("left", "right"))
     compared = [
         (name, _shown(before or 0, how), _shown(now, how), _delta(now - (before or 0), how))
         for name, now, before, how in rows
     ]
     headers = ("", f"published ({published.release.label})", "this build", "change")
-    return tabulate(compared, headers=headers, tablefmt="github", colalign=("left", "right", "right", "right"))
+    return tabulate(compared, headers=headers, tablefmt="pipe", colalign=("left", "right", "right", "right"))
 
 
 def _inodes(record: ReleaseRecord) -> int:

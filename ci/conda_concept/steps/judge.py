@@ -26,7 +26,7 @@ class Judged:
 
 
 def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
-    """Test a release and keep `tests.xml` and the verdict beside it.
+    """Test a release and keep `tests.xml` and the verdict beside it, also where they say no.
 
     What was tested already is not tested again (`again`: it is), because the verdict is bound to the image's digest.
     The baseline is what the release's label, or else its environment's stable name, points at.
@@ -40,13 +40,10 @@ def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
     with tempfile.TemporaryDirectory(prefix="conda-concept-tests-") as folder:
         out = Path(folder) / "tests.xml"
         subject, baseline = _subject(record, spec, edges), _baseline(release, edges)
-        try:
-            report = test(subject, spec.config.tests, Resources(edges.workers), baseline, out, edges.reporter)
-        finally:
-            # Also what an interrupted run has: it is marked incomplete, and so lets nothing through.
-            if out.exists():
-                verdict = read_junit(out).verdict
-                store.write_verdict(release, verdict_to_text(verdict).encode(), out.read_bytes())
+        # An interrupted run goes on to the caller from here; its incomplete result lets nothing through, so it is
+        # not kept, and what was known before of these bytes stays.
+        report = test(subject, spec.config.tests, Resources(edges.workers), baseline, out, edges.reporter)
+        store.write_verdict(release, verdict_to_text(report.verdict).encode(), out.read_bytes())
     return Judged(record, report, already=False)
 
 
