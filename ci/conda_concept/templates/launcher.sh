@@ -214,7 +214,7 @@ _cc_run_singularity() {
     # Where the command is called, and the home that the user says, wherever they are.
     for _cc_word in "$PWD" "${HOME-}"; do
         case $_cc_word in
-        / | '' | *[:,]*) ;;
+        / | '' | *[:,]* | "$_cc_prefix" | "$_cc_prefix"/*) ;;
         /*) [ ! -d "$_cc_word" ] || _cc_binds=$_cc_binds,$_cc_word ;;
         esac
     done
@@ -223,6 +223,11 @@ _cc_run_singularity() {
     [ -z "$_cc_binds" ] || set -- --bind "$_cc_binds" "$@"
     [ ! -e /dev/nvidiactl ] || set -- --nv "$@"
     [ ! -e /dev/kfd ] || set -- --rocm "$@"
+    # Singularity binds the working directory by itself, last; in the release directory that would hide the image.
+    # inside.sh goes back there.
+    case $PWD in
+    "$_cc_prefix" | "$_cc_prefix"/*) cd / ;;
+    esac
     set -- "$_cc_singularity" -s exec "$@"
     if [ -z "$_cc_log" ]; then _cc_exec "$@"; fi
     _cc_supervise "$@"
@@ -259,7 +264,7 @@ _cc_watch() {
     (
         trap '' HUP INT QUIT TERM USR1 USR2
         read -r _cc_word <"$_cc_log.pipe" || kill -s KILL "$_cc_child"
-    ) 7>&- 9>&- >/dev/null 2>&1 </dev/null &
+    ) 7>&- 8<&- 9>&- >/dev/null 2>&1 </dev/null &
     exec 7>"$_cc_log.pipe"
 }
 
@@ -281,11 +286,12 @@ _cc_supervise() {
         # shellcheck disable=SC2064  # the name is to be taken now
         trap "_cc_pass $_cc_word" "$_cc_word"
     done
-    exec 9>&2
+    # What is started with & has /dev/null for standard input, unless it gets it by another number.
+    exec 8<&0 9>&2
     _cc_try=1
     while :; do
         _cc_debug "start $_cc_try of $_cc_tries, log $_cc_log: $*"
-        "$@" <&0 2>>"$_cc_log" 7>&- &
+        "$@" <&8 2>>"$_cc_log" 7>&- 8<&- &
         _cc_child=$!
         _cc_watch
         _cc_wait
