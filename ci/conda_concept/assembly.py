@@ -14,6 +14,7 @@ from conda_concept.model import Activation, Package, Site, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
 from conda_concept.runtime import activation_between
+from conda_concept.testing import declared
 
 #: Prints the environment before and after the packages' activation scripts, as conda runs them: by bash, in order.
 _ACTIVATE = """
@@ -30,7 +31,8 @@ class Assembled:
     """A squashed environment: the tree it was made from, the image file, and what can be said of them.
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
-    and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it.
+    and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
+    say about their own tests (JSON).
     """
 
     tree: Path
@@ -41,6 +43,7 @@ class Assembled:
     metadata: tuple[str, ...]
     activation: Activation
     has_kernel: bool
+    declared: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Assembler:
             commands=image.commands(tree),
             metadata=tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json"))),
             activation=activation,
+            declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
             has_kernel=any(package.name == "ipykernel" for package in packages),
         )
 

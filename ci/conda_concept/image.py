@@ -79,6 +79,13 @@ async def _install(
     )
 
 
+def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
+    """Where rattler keeps each conda package unpacked, by name."""
+    folder = cache.folder / "packages"
+    found = {item.name: folder / f"{item.name}-{item.version}-{item.build}" for item in packages if item.build}
+    return {name: path for name, path in found.items() if path.is_dir()}
+
+
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)
@@ -202,7 +209,8 @@ def compile_argv(prefix: Path, workers: int) -> list[str]:
     `unchecked-hash`: an image is read-only, so nothing can go stale, and the result holds no time stamp.
     """
     return [
-        *(str(prefix / "bin" / "python3"), "-I", "-m", "compileall", "-q", "-q"),
+        # -B: the compiling interpreter's own imports must not leave time-stamped bytecode behind, which -f replaces.
+        *(str(prefix / "bin" / "python3"), "-I", "-B", "-m", "compileall", "-f", "-q", "-q"),
         *("-j", str(workers), "--invalidation-mode", "unchecked-hash", str(prefix / "lib")),
     ]
 

@@ -90,6 +90,10 @@ class Layout:
         """The release's own modulefile; published modules are symlinks to it."""
         return self.prefix(release) / "modulefile"
 
+    def declared(self, release: Release) -> Path:
+        """What the release's packages say about their own tests, kept by the build."""
+        return self.prefix(release) / "declared.json"
+
     def tests(self, release: Release) -> Path:
         """JUnit results of the release's tests."""
         return self.prefix(release) / "tests.xml"

@@ -539,6 +539,10 @@ class Site(Strict):
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
+    #: Whom tests run as when the release account is root; none: `nobody`. Code of packages never runs as root.
+    test_user: str | None = None
+    #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
+    host_libraries: tuple[str, ...] = Field(default=(), strict=False)
     #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
     #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
     mounting: Literal["shared", "container"] = "shared"

@@ -157,16 +157,18 @@ def judged(
 
 def _judge(result: TestResult, config: TestsConfig, before: Mapping[str, TestResult]) -> TestResult:
     old = before.get(result.title)
+    # What came and went in the published release is no excuse for failing twice now.
+    failed_before = old is not None and old.failed and old.standing != "flaky"
     if result.outcome == "skipped":
         return replace(result, standing="skipped")
     if result.standing == "flaky":
         return result
     if not result.failed:
-        return replace(result, standing="fixed" if old is not None and old.failed else "passed")
+        return replace(result, standing="fixed" if failed_before else "passed")
     expected = matching(config.expect_fail, result.title)
     if expected is not None:
         return replace(result, standing="expected failure", reason=expected.reason, issue=expected.issue)
-    if old is not None and old.failed:
+    if old is not None and failed_before:
         note = result.note or ("" if old.outcome == result.outcome else f"was `{old.outcome}` in the published release")
         return replace(result, standing="known failure", note=note)
     return replace(result, standing="new failure")

@@ -46,7 +46,7 @@ ORDER = (
         "assembly",
         "runtime",
     ),
-    *("testing", "executor", "github", "steps", "commands", "cli"),
+    *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
 )
 PURE = ORDER[: ORDER.index("progress")]
 #: Modules of the standard library and of others that reach outside.

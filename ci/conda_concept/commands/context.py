@@ -21,6 +21,7 @@ from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
 if TYPE_CHECKING:
     from conda_concept.assembly import Assembler
     from conda_concept.solver import Settings
+    from conda_concept.steps.edges import Edges
     from conda_concept.store import Store
     from conda_concept.store.finding import Prefer
 
@@ -84,6 +85,14 @@ class Context:
         from conda_concept.assembly import Assembler
 
         return Assembler(self.site, self.cache, self.reporter, self.workers)
+
+    @cached_property
+    def edges(self) -> "Edges":
+        """Everything that a whole path needs."""
+        from conda_concept.steps.edges import Edges
+
+        settings = self.solver_settings()
+        return Edges(self.repository, self.store, self.assembler, settings, self.reporter, self.workers)
 
     def solver_settings(self, time_limit: float | None = None) -> "Settings":
         """How this run solves."""

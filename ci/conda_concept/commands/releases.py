@@ -1,8 +1,9 @@
-"""Subcommands about what is built: build, publish, rollback, list, verify, prune."""
+"""Subcommands about what is built: build, test, publish, rollback, list, verify, prune, try."""
 
 import argparse
 import getpass
 import socket
+from pathlib import Path
 
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import InputError
@@ -161,11 +162,64 @@ def _prune(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _test_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("release", metavar="RELEASE", help="LABEL/BUILDID, a path, or a label with one candidate")
+    parser.add_argument("--again", action="store_true", help="also if these very bytes were tested before")
+    parser.add_argument("--comment", type=Path, metavar="FILE", help="write the results as Markdown")
+
+
+def _test(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.errors import GateError
+    from conda_concept.render import report
+    from conda_concept.steps.judge import judge
+    from conda_concept.steps.lock import replace_file
+
+    release = context.find_release(arguments.release, prefer="candidate")
+    spec = context.repository.spec(release.environment)
+    judged = judge(release, spec, context.edges, again=arguments.again)
+    markdown = report.comment(judged.report)
+    context.reporter.summary(markdown)
+    if arguments.comment:
+        replace_file(arguments.comment, markdown)
+    context.emit(report.as_json(judged.report), report.terminal(judged.report))
+    return 0 if judged.report.passed else GateError.exit_code
+
+
+def _try_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="an environment")
+    parser.add_argument(
+        "--base", default="", metavar="REF", help="what it is compared with (default: nothing, a first release)"
+    )
+    parser.add_argument("--comments", type=Path, metavar="DIR", help="where the comments go (default: .try/NAME)")
+    parser.add_argument("--publish", action="store_true", help="publish it when its tests have passed")
+    source_arguments(parser)
+
+
+def _try(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.render.tried import as_data, text
+    from conda_concept.steps.try_ import Attempt, try_
+
+    attempt = Attempt(
+        name=arguments.name,
+        base=arguments.base,
+        source=source_of(context, arguments),
+        comments=(arguments.comments or context.repository_path / ".try" / arguments.name).resolve(),
+        asked=Asked(who()) if arguments.publish else None,
+    )
+    tried = try_(attempt, context.edges)
+    lines = (f"module use {tried.trial.module_path}", f"module load {tried.trial.module}", "python3")
+    result = as_data(tried.record, context.reporter.steps, [str(path) for path in tried.written], lines)
+    context.emit(result, text(result))
+    return 0
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("build", "a candidate on the site, at its final path; prints that path", _build, _build_arguments),
+    Command("test", "test a release as an ordinary user; JUnit XML and a verdict", _test, _test_arguments),
     Command("publish", "point the aliases at a tested release", _publish, _publish_arguments),
     Command("rollback", "point an alias at what it pointed at before", _rollback, _rollback_arguments),
     Command("list", "the releases of the store at a glance, or its history", _list, _list_arguments),
     Command("verify", "read releases again and compare every path with the record", _verify, _verify_arguments),
+    Command("try", "the whole path of a pull request on this machine, with no GitHub", _try, _try_arguments),
     Command("prune", "remove what nobody needs any more", _prune, _prune_arguments),
 )

@@ -120,7 +120,7 @@ def title(pid: int) -> str:
     """The command line of a process, shortened, for people."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(300).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            words = file.read(1000).replace(b"\0", b" ").decode("utf-8", "replace").strip()
     except OSError:
         return "?"
-    return words[:80] or "?"
+    return "a copy of the test itself" if "FD PREFIX NAME" in words else words[:80] or "?"

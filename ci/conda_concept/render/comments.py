@@ -54,13 +54,13 @@ def size_table(record: ReleaseRecord, published: ReleaseRecord | None) -> str:
     ]
     if published is None:
         table: Sequence[Sequence[str]] = [(name, _shown(now, how)) for name, now, _, how in rows]
-        return tabulate(table, headers=("", "this build"), tablefmt="github", colalign=("left", "right"))
+        return tabulate(table, headers=("", "this build"), tablefmt="pipe", colalign=("left", "right"))
     compared = [
         (name, _shown(before or 0, how), _shown(now, how), _delta(now - (before or 0), how))
         for name, now, before, how in rows
     ]
     headers = ("", f"published ({published.release.label})", "this build", "change")
-    return tabulate(compared, headers=headers, tablefmt="github", colalign=("left", "right", "right", "right"))
+    return tabulate(compared, headers=headers, tablefmt="pipe", colalign=("left", "right", "right", "right"))
 
 
 def _inodes(record: ReleaseRecord) -> int:
@@ -80,10 +80,8 @@ def _delta(value: int, how: str) -> str:
     return sign + _shown(abs(value), how)
 
 
-def release_comment(
-    record: ReleaseRecord, names: Sequence[str], *, module_path: str, module: str, contact: str, previous: str
-) -> str:
-    """The comment on a published release: in which names, how to load it, how to go back (`previous`, if any)."""
+def release_comment(record: ReleaseRecord, names: Sequence[str], *, load: Trial, contact: str, previous: str) -> str:
+    """The comment on a published release: by which names, how to load it, how to go back (`previous`, if any)."""
     return (
         templates()
         .get_template("comment-release.md")
@@ -91,8 +89,8 @@ def release_comment(
             environment=record.release.environment,
             label=record.release.label,
             names=names,
-            module_path=module_path,
-            module=module,
+            module_path=load.module_path,
+            module=load.module,
             contact=contact,
             previous=previous,
             build_id=record.release.build_id,

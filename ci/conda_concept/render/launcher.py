@@ -14,8 +14,13 @@ Why the launcher is as it is:
 - Its texts for the inside are arguments (`enter.sh`, in a new namespace) or part of the container's base
   (`inside.sh`), because the release directory is covered by the image there.
 
-Retries, and why each runtime has its own way: the namespace runtime does everything that can fail before `exec`, in
-processes of ours, so it can try again and still end in `exec`. Singularity does it after; see `launcher.sh`.
+- The namespace runtime is unshare, mount and setpriv of util-linux, not bubblewrap: they become the command, where
+  bubblewrap stays between it and its caller, and a SIGTERM or SIGUSR1 ends bubblewrap and never reaches the command.
+- Retries: the namespace runtime does everything that can fail before `exec`, in processes of ours, so it tries again
+  and still ends in `exec`. Singularity fails after `exec`. So, unless standard input is a terminal or the site says
+  one try, the shell stays as Singularity's parent and passes signals on; see `launcher.sh` for what that costs. The
+  caller's standard error goes in as descriptor 9, Singularity's own messages into a file that is shown only when the
+  launcher gives up.
 """
 
 import json
@@ -86,7 +91,7 @@ def render_launcher(facts: LauncherFacts) -> str:
             label=str(facts.release),
             prefix=facts.prefix,
             image=f"{facts.prefix}/image.sqsh",
-            digest=facts.image_sha256[:32],
+            digest=facts.image_sha256,
             probe=facts.probe,
             runtime=site.runtime,
             singularity=site.singularity,

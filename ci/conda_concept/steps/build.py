@@ -3,7 +3,6 @@
 import platform as machine
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler
@@ -143,4 +142,5 @@ def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: 
             staged.write(file.path, file.content.encode(), program=bool(file.mode & 0o111))
     module = ModuleFacts(launcher=facts, packages=order.packages, built_at=record.built_at)
     staged.write(store.layout.modulefile(record.release).name, render_modulefile(module).encode())
-    staged.write(Path(store.layout.locked(record.release)).name, order.lock_text.encode())
+    staged.write(store.layout.locked(record.release).name, order.lock_text.encode())
+    staged.write(store.layout.declared(record.release).name, made.declared.encode())

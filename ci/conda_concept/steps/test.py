@@ -86,7 +86,7 @@ def test(
         problems=tuple(session.problems),
         facts=facts,
         seconds=seconds,
-        cores=sum(result.cpu for result in results) / seconds,
+        cores=session.cpu / session.seconds if session.seconds else 0.0,
         complete=not session.interrupted and not session.problems,
     )
     write_junit(report, out)

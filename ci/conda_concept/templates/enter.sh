@@ -12,7 +12,7 @@ if [ -z "$_cc_mount" ] || ! "$_cc_host/mount" -n -i --bind "$_cc_mount" "$_cc_pr
         _cc_tries=$((_cc_tries - 1))
         if [ "$_cc_tries" -le 0 ]; then
             printf '%s: cannot mount %s: %s\n' "$0" "$_cc_image" "${_cc_why:-unknown error}" >&2
-            exit 125
+            exec /bin/sh "$_cc_prefix/launcher" --report 125
         fi
         "$_cc_host/sleep" 1
     done

@@ -19,6 +19,18 @@ if ! { true <"$_cc_prefix/$_cc_probe"; } 2>/dev/null; then
     printf '%s: the image is not in place: %s/%s cannot be opened\n' "$_cc_label" "$_cc_prefix" "$_cc_probe" >&2
     exit 125
 fi
+if [ -n "$_cc_log" ]; then
+    # From here on the command counts as started, and standard error is the caller's again.
+    if ! { true >&9; } 2>/dev/null; then
+        printf '%s: this Singularity closes open files; the site has to set start_tries to 1\n' "$_cc_label" >&2
+        exit 125
+    fi
+    if ! { true >"$_cc_log"; } 2>/dev/null; then
+        printf '%s: %s is not visible inside; the site has to bind it\n' "$_cc_label" "$_cc_log" >&2
+        exit 125
+    fi
+    exec 2>&9 9>&-
+fi
 case $1 in
 */*)
     if [ ! -x "$1" ]; then

@@ -78,12 +78,35 @@ The launcher of $_cc_label. Every command name in $_cc_prefix/bin is this file.
 
   $_cc_prefix/launcher --explain COMMAND [ARGUMENT…]   print what would be run
   $_cc_prefix/launcher --run PROGRAM [ARGUMENT…]       run any program with the environment mounted
+  $_cc_prefix/launcher --report                        what a help desk asks for (reads the whole image)
   $_cc_prefix/launcher --help
 
   CONDA_CONCEPT_RUNTIME=namespace|singularity   another runtime than the site's ($_cc_runtime)
   CONDA_CONCEPT_DEBUG=1                         every decision, on standard error
   CONDA_CONCEPT_EXPLAIN=1                       like --explain, for a command called by its own name
 EOF
+}
+
+# What a help desk asks for, on standard error. Reads the image, which takes a while; a place that cannot be read is
+# what a transient failure looks like.
+_cc_report() {
+    PATH=$_cc_host:/usr/sbin:/sbin
+    _cc_say "$_cc_label"
+    printf '  %-7s%s\n' job "${PBS_JOBID:-${SLURM_JOB_ID:-none}}" node "$(uname -n)" user "$(id -un)" \
+        time "$(date -u +%Y-%m-%dT%H:%M:%SZ)" image "$_cc_image" runtime "$_cc_runtime" >&2
+    if _cc_found=$(timeout 120 sha256sum "$_cc_image" 2>/dev/null); then
+        _cc_found=${_cc_found%% *}
+        if [ "$_cc_found" = "$_cc_digest" ]; then
+            printf '  %-7s%s\n' sha256 "$_cc_found, as it should be" >&2
+        else
+            printf '  %-7s%s\n' sha256 "$_cc_found, but it should be $_cc_digest" >&2
+        fi
+    else
+        # dd says how far it came: the block of 1 MiB that cannot be read is the one after those.
+        _cc_found=$(timeout 120 dd if="$_cc_image" of=/dev/null bs=1048576 2>&1) ||
+            printf '  %-7s%s\n' sha256 "cannot be read, in blocks of 1 MiB: ${_cc_found}" >&2
+    fi
+    printf '  %-7s%s\n' report "send these lines to ${_cc_contact:-the operators} ($_cc_prefix/launcher --report)" >&2
 }
 
 # --- the image, mounted once for a user, node and job -----------------------------------------------------------
@@ -126,6 +149,7 @@ _cc_mount_shared() {
         if _cc_alive; then exit 0; fi
         if mountpoint -q "$_cc_mount" || [ -d "$_cc_mount" ]; then fusermount3 -u -q -z "$_cc_mount"; fi
         rmdir "$_cc_own"/*/
+        find "$_cc_own" -maxdepth 1 -name "start.*" -mmin +1440 -exec rm -f {} +
         mkdir "$_cc_mount"
         "$_cc_squashfuse" -o "timeout=$_cc_idle" "$_cc_image" "$_cc_mount" \
             </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -169,6 +193,7 @@ _cc_run_singularity() {
     [ -x "$_cc_singularity" ] ||
         _cc_die "the runtime \"singularity\" needs $_cc_singularity, which is not on this node." \
             "Ask ${_cc_contact:-the operators}, or try CONDA_CONCEPT_RUNTIME=namespace."
+    _cc_plan_tries
     # dash has a PS1 of its own in every script; that one is nobody's.
     _cc_prompt=${PS1+=$PS1}
     [ "$_cc_prompt" != '=$ ' ] || _cc_prompt=
@@ -189,7 +214,7 @@ _cc_run_singularity() {
     # Where the command is called, and the home that the user says, wherever they are.
     for _cc_word in "$PWD" "${HOME-}"; do
         case $_cc_word in
-        / | '' | *[:,]*) ;;
+        / | '' | *[:,]* | "$_cc_prefix" | "$_cc_prefix"/*) ;;
         /*) [ ! -d "$_cc_word" ] || _cc_binds=$_cc_binds,$_cc_word ;;
         esac
     done
@@ -198,7 +223,97 @@ _cc_run_singularity() {
     [ -z "$_cc_binds" ] || set -- --bind "$_cc_binds" "$@"
     [ ! -e /dev/nvidiactl ] || set -- --nv "$@"
     [ ! -e /dev/kfd ] || set -- --rocm "$@"
-    _cc_exec "$_cc_singularity" -s exec "$@"
+    # Singularity binds the working directory by itself, last; in the release directory that would hide the image.
+    # inside.sh goes back there.
+    case $PWD in
+    "$_cc_prefix" | "$_cc_prefix"/*) cd / ;;
+    esac
+    set -- "$_cc_singularity" -s exec "$@"
+    if [ -z "$_cc_log" ]; then _cc_exec "$@"; fi
+    _cc_supervise "$@"
+}
+
+# --- trying again -----------------------------------------------------------------------------------------------
+
+# Singularity fails after `exec`, so whoever wants to try again has to stay, and a shell that stays is not quite
+# invisible: a command's death by a signal is seen as 128 + its number, and an interrupt of the whole process group
+# reaches the command once more. So this is for starts that nobody watches; on a terminal the launcher becomes
+# Singularity, and so it does where the site says one try.
+#
+# Before it becomes the command, inside.sh empties the log (which takes no disk space), and only then gives the
+# command the caller's standard error: a log that still begins with "pending" belongs to a command that never ran.
+_cc_plan_tries() {
+    _cc_log=
+    if [ "$_cc_tries" -le 1 ] || [ -n "$_cc_explain" ] || [ -t 0 ]; then return; fi
+    _cc_place
+    [ -d "$_cc_own" ] || "$_cc_host/mkdir" -m 700 "$_cc_own" 2>/dev/null
+    [ -O "$_cc_own" ] && [ ! -L "$_cc_own" ] || return
+    _cc_log=$_cc_own/start.${_cc_job:+$_cc_job.}$$
+    { printf 'pending\n' >"$_cc_log"; } 2>/dev/null || _cc_log=
+}
+
+_cc_pass() {
+    _cc_caught=1
+    kill -s "$1" "$_cc_child" 2>/dev/null
+}
+
+# A SIGKILL cannot be passed on, but it closes what is open: a shell that waits at the other end of a pipe of ours
+# then ends the container. (Apptainer drops the parent-death signal that would do it for nothing.)
+_cc_watch() {
+    if [ ! -p "$_cc_log.pipe" ]; then "$_cc_host/mkfifo" -m 600 "$_cc_log.pipe" || return; fi
+    (
+        trap '' HUP INT QUIT TERM USR1 USR2
+        read -r _cc_word <"$_cc_log.pipe" || kill -s KILL "$_cc_child"
+    ) 7>&- 8<&- 9>&- >/dev/null 2>&1 </dev/null &
+    exec 7>"$_cc_log.pipe"
+}
+
+# Wait for $_cc_child to end, in spite of signals, which are passed on; its status is in $_cc_status.
+_cc_wait() {
+    _cc_status=0
+    while :; do
+        _cc_caught=
+        wait "$_cc_child"
+        _cc_ended=$?
+        # 127: it had ended already when the signal came.
+        [ "$_cc_ended" -eq 127 ] && [ "$_cc_status" -ne 0 ] || _cc_status=$_cc_ended
+        [ -n "$_cc_caught" ] || break
+    done
+}
+
+_cc_supervise() {
+    for _cc_word in HUP INT QUIT TERM USR1 USR2; do
+        # shellcheck disable=SC2064  # the name is to be taken now
+        trap "_cc_pass $_cc_word" "$_cc_word"
+    done
+    # What is started with & has /dev/null for standard input, unless it gets it by another number.
+    exec 8<&0 9>&2
+    _cc_try=1
+    while :; do
+        _cc_debug "start $_cc_try of $_cc_tries, log $_cc_log: $*"
+        "$@" <&8 2>>"$_cc_log" 7>&- 8<&- &
+        _cc_child=$!
+        _cc_watch
+        _cc_wait
+        # The watcher leaves at a word.
+        { printf 'done\n' >&7; } 2>/dev/null
+        exec 7>&-
+        _cc_first=
+        read -r _cc_first <"$_cc_log"
+        if [ "$_cc_status" -eq 0 ] || [ "$_cc_first" != pending ]; then break; fi
+        if [ "$_cc_try" -ge "$_cc_tries" ]; then
+            while read -r _cc_first; do [ "$_cc_first" = pending ] || printf '%s\n' "$_cc_first"; done <"$_cc_log" >&2
+            _cc_say "the container could not be started, $_cc_try times; the command has not run"
+            _cc_report
+            break
+        fi
+        _cc_debug "the container did not start (status $_cc_status); trying again"
+        "$_cc_host/sleep" "$_cc_try"
+        _cc_try=$((_cc_try + 1))
+        printf 'pending\n' >"$_cc_log"
+    done
+    "$_cc_host/rm" -f "$_cc_log" "$_cc_log.pipe"
+    exit "$_cc_status"
 }
 
 # --- what is to be run ------------------------------------------------------------------------------------------
@@ -219,6 +334,10 @@ if [ "$_cc_name" = launcher ]; then
         shift
         _cc_command=$_cc_prefix/bin/${1:?"--explain needs a command"}
         shift
+        ;;
+    --report)
+        _cc_report
+        exit "${2:-0}"
         ;;
     --run)
         shift

@@ -197,6 +197,7 @@ def _line_with(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _last_lines(text: str, count: int = 25) -> str:
-    """The end of the output, without the blanks and control characters that XML cannot hold."""
-    lines = [line.rstrip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return "".join(char for char in "\n".join(lines[-count:])[-4000:] if char in "\n\t" or char.isprintable())
+    """The end of the output: no empty lines, no control characters, nothing of the import system or of ourselves."""
+    lines = [line.rstrip()[:300] for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith(('File "<frozen importlib', 'File "<string>"'))]
+    return "".join(char for char in "\n".join(lines[-count:]) if char in "\n\t" or char.isprintable())

@@ -1,5 +1,6 @@
 """Is what is installed consistent: with its own dependencies, with the lock, and with itself? Pure, from the survey."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -42,15 +43,8 @@ def _record(package: dict[str, object]) -> PackageRecord:
 
 
 def _unsatisfied(text: str, records: dict[str, PackageRecord], *, required: bool) -> str:
-    name = (
-        text.split(maxsplit=1)[0]
-        .split("[", maxsplit=1)[0]
-        .split("=", maxsplit=1)[0]
-        .split("<", maxsplit=1)[0]
-        .split(">", maxsplit=1)[0]
-        if text.strip()
-        else ""
-    )
+    text = text.rpartition("::")[2].strip()  # `conda-meta` says elsewhere which channel a package is from
+    name = re.split(r"[\s\[=<>!~]", text, maxsplit=1)[0]
     if name.startswith("__"):
         return ""  # of the machine; the solver knows it
     record = records.get(name)

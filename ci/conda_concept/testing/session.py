@@ -1,6 +1,7 @@
 """Run a plan through the probe and turn every answer into a result; what has no answer has failed."""
 
 import json
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,20 +10,25 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCase
 
 from conda_concept.results import Outcome, TestResult
-from conda_concept.testing.classify import classify, command_result
+from conda_concept.testing.classify import Facts, classify, command_result
 from conda_concept.testing.plan import Planned
 from conda_concept.testing.probe import Answers, Interpreter, ask
 
 
 @dataclass(slots=True)
 class Session:
-    """The tests of one image. `workers` run at once; `request` holds what every run of the probe is told."""
+    """The tests of one image. `workers` run at once; `request` holds what every run of the probe is told.
+
+    `problems`, `interrupted`, `cpu` and wall `seconds` add up over its runs.
+    """
 
     interpreter: Interpreter
     workers: int
     request: Mapping[str, object] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     interrupted: bool = False
+    cpu: float = 0.0
+    seconds: float = 0.0
 
     def run(
         self, planned: Sequence[Planned], heard: Callable[[Answers], None] = lambda _: None, *, network: bool = False
@@ -35,11 +41,14 @@ class Session:
         # The longest first, so that the end is not one worker with the slowest test.
         order = sorted(planned, key=lambda one: (one.judge not in ("static", "own"), -float(str(one.task["seconds"]))))
         request = {**self.request, "workers": self.workers, "network": network, "tasks": [one.task for one in order]}
+        started = time.monotonic()
         try:
             if planned and not self.interrupted:
                 ask(self.interpreter, request, answers, lambda: heard(answers))
         except KeyboardInterrupt:
             self.interrupted = True
+        self.seconds += time.monotonic() - started
+        self.cpu += sum(Facts.read(raw).cpu for raw in answers.facts.values())
         if planned and not answers.whole and not self.interrupted:
             self.problems.append(answers.trouble or "the probe ended before it was done.")
         return [result for one in planned for result in self._judge(one, answers)]
