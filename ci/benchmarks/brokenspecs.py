@@ -18,7 +18,9 @@ class Broken:
     @property
     def name(self) -> str:
         """What was changed, for people."""
-        changes = [new.rpartition("- ")[2].strip() or f"no {old.strip('- ')}" for old, new in (*self.environment, *self.config)]
+        changes = [
+            new.rpartition("- ")[2].strip() or f"no {old.strip('- ')}" for old, new in (*self.environment, *self.config)
+        ]
         return f"{self.kind}: {', '.join(changes)}"
 
     def apply(self, environment: str) -> tuple[str, str]:

@@ -9,6 +9,8 @@ import functools
 import http.server
 import json
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,25 +21,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from brokenspecs import corpus
-from conda_lock._vendor.conda.models.match_spec import MatchSpec
-from conda_lock._vendor.conda.models.records import PackageRecord
-from realdata import CONFIG, RealData, Step
+from lockkit import broken_rules, moved, real_lock, spec_of
+from realdata import CONFIG, RealData
 from tabulate import tabulate
 
-from conda_concept.document import SourceText
-from conda_concept.explain import ExplainedError
 from conda_concept.errors import ConcError
-from conda_concept.lockfile import dumps, split_spec
+from conda_concept.explain import ExplainedError
+from conda_concept.lockfile import dumps
 from conda_concept.locking import Wish, solve
-from conda_concept.model import CHANNEL_ALIAS, Lock, Package, Spec
 from conda_concept.progress import Reporter
-from conda_concept.solver import Settings, virtual_packages
-from conda_concept.spec import read_spec
+from conda_concept.solver import Settings
 
-PLATFORM = "linux-64"
 QUIET = Reporter(StringIO(), quiet=True)
 
 BARE = """
@@ -76,38 +73,6 @@ class Replayed:
     seconds: float
 
 
-def package_of(path: str, record: dict[str, Any]) -> Package:
-    """A record of the data as a package of a lock."""
-    return Package(
-        name=record["name"],
-        version=record["version"],
-        manager="conda",
-        platform=PLATFORM,
-        url=f"{CHANNEL_ALIAS}/{path}",
-        md5=record["md5"],
-        sha256=record["sha256"],
-        build=record["build"],
-        build_number=record["build_number"],
-        depends=tuple(sorted(" ".join(split_spec(spec)).strip() for spec in record["depends"])),
-        constrains=tuple(sorted(record.get("constrains", ()))),
-        size=record.get("size"),
-        license=record.get("license"),
-        timestamp=record.get("timestamp"),
-        noarch=record.get("noarch"),
-    )
-
-
-def real_lock(data: RealData, step: Step) -> Lock:
-    """What was really locked at a step."""
-    packages = [package_of(path, data.records[path]) for path in step.packages]
-    return Lock(tuple(packages), (), (PLATFORM,), ())
-
-
-def spec_of(environment: str, config: str = CONFIG) -> Spec:
-    """A spec from the texts of its files."""
-    return read_spec("analysis3", SourceText("environment.yml", environment), SourceText("config.yml", config))
-
-
 def replay(data: RealData, settings: Settings) -> list[Replayed]:
     """Every step from the one really before it."""
     results = []
@@ -129,60 +94,22 @@ def replay(data: RealData, settings: Settings) -> list[Replayed]:
     return results
 
 
-def moved(old: Lock, new: Lock) -> int:
-    """How many packages are another file, or are there in one of the locks only."""
-    before, after = ({package.name: package.url for package in lock.packages} for lock in (old, new))
-    return sum(before.get(name) != after.get(name) for name in before.keys() | after.keys())
-
-
-def broken_rules(spec: Spec, lock: Lock) -> list[str]:
-    """Requests, dependencies and constraints that do not hold, by conda's own match specs and not by the solver's."""
-    records = {package.name: conda_record(package) for package in lock.packages}
-    for name, value in virtual_packages(spec, PLATFORM).items():
-        version, _, build = value.partition("=")
-        records[name] = PackageRecord(name=name, version=version, build=build or "0", build_number=0)
-    wrong = []
-    for request in spec.requests:
-        found = records.get(request.name)
-        if found is None or not match_spec(request.text.rpartition("::")[2]).match(found):
-            wrong.append(f"request {request.text}")
-    for package in lock.packages:
-        for text in package.depends:
-            found = records.get(split_spec(text)[0])
-            if found is None or not match_spec(text).match(found):
-                wrong.append(f"{package.name}: {text}")
-        for text in package.constrains:
-            found = records.get(split_spec(text)[0])
-            if found is not None and not match_spec(text).match(found):
-                wrong.append(f"{package.name} constrains {text}")
-    return wrong
-
-
-@functools.cache
-def match_spec(text: str) -> Any:
-    """conda's parser is slow, and the same dependencies come again and again."""
-    return MatchSpec(text)
-
-
-@functools.cache
-def conda_record(package: Package) -> Any:
-    """A package as conda's own match specs look at it."""
-    return PackageRecord(
-        name=package.name, version=package.version, build=package.build, build_number=package.build_number or 0
-    )
-
-
 # --- whole processes ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A command's wall time in seconds: the median of its runs, and how much it is above the bare solve."""
+    """A command's wall and processor time in seconds: medians of its runs, and the wall time above the bare solve.
+
+    On a busy machine the processor time is the one to look at.
+    """
 
     what: str
     cache: str
     seconds: float
     above_bare: float
+    processor: float
+    processor_above_bare: float
 
 
 class Served:
@@ -193,7 +120,7 @@ class Served:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.alias = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -248,41 +175,58 @@ def processes(data: RealData, work: Path, runs: int) -> list[Timed]:
             "lock, then diff": [["-m", "conda_concept", *lock], ["-m", "conda_concept", *diff]],
         }
         for cache in ("cold", "warm"):
-            medians = {name: 0.0 for name in commands}
-            seconds: dict[str, list[float]] = {name: [] for name in commands}
+            taken: dict[str, list[Taken]] = {name: [] for name in commands}
             for _ in range(runs):  # in turns, so that a busy moment hits all of them
                 for name, lines in commands.items():
                     if cache == "cold":
                         remove(work / "cache")
-                    seconds[name].append(sum(run(line, work) for line in lines))
-            medians = {name: statistics.median(times) for name, times in seconds.items()}
-            bare = medians["bare solve"]
-            results += [
-                Timed(name, cache, round(median, 2), round(median - bare, 2)) for name, median in medians.items()
-            ]
+                    spans = [run(line, work) for line in lines]
+                    taken[name].append(Taken(sum(s.wall for s in spans), sum(s.processor for s in spans)))
+            results += timed(cache, taken)
     return results
 
 
-def run(line: Sequence[str | Path], work: Path, *, expect: int = 0) -> float:
-    """Seconds of one process; its exit status has to be the expected one."""
+@dataclass(frozen=True)
+class Taken:
+    """Seconds that a process, or several in a row, took."""
+
+    wall: float
+    processor: float
+
+
+def timed(cache: str, taken: dict[str, list[Taken]]) -> list[Timed]:
+    """Medians beside those of the bare solve, which comes first."""
+    medians = {
+        name: (statistics.median(one.wall for one in all_), statistics.median(one.processor for one in all_))
+        for name, all_ in taken.items()
+    }
+    bare = next(iter(medians.values()))
+    return [
+        Timed(name, cache, *(round(value, 2) for value in (wall, wall - bare[0], cpu, cpu - bare[1])))
+        for name, (wall, cpu) in medians.items()
+    ]
+
+
+def run(line: Sequence[str | Path], work: Path, *, expect: int = 0) -> Taken:
+    """What one process took; its exit status has to be the expected one."""
     new = work / "new.yml"
     if "lock" in line:
         new.unlink(missing_ok=True)
     environment = {**os.environ, "CONDA_CONCEPT_CACHE": str(work / "cache"), "CONDA_CONCEPT_ROOT": str(work / "root")}
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    began = time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [sys.executable, *map(str, line)], env=environment, cwd=work, capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - began
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != expect:
         raise SystemExit(f"{line[:4]} ended with {done.returncode}, not {expect}:\n{done.stderr}")
-    return seconds
+    return Taken(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def remove(folder: Path) -> None:
     """A folder, gone."""
-    subprocess.run(["rm", "-rf", "--", str(folder)], check=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def statuses(data: RealData, work: Path, locks: int, diffs: int) -> dict[str, int]:
@@ -348,13 +292,9 @@ def main() -> int:
     """Run the parts that are asked for and print them."""
     parser = argparse.ArgumentParser(prog="ci/bench lock", description=__doc__)
     parser.add_argument("--json", action="store_true", help="the results as JSON")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="channels/ and history/ (default: those in tests/data)"
-    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="with channels/ and history/ (default: tests/data)")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each timed process (default: 5)")
-    parser.add_argument(
-        "--statuses", type=int, default=0, metavar="N", help="N runs of diff, N/10 of lock: exit status"
-    )
+    parser.add_argument("--statuses", type=int, default=0, metavar="N", help="N runs of diff and N/10 of lock")
     parser.add_argument("--only", choices=("replay", "processes", "explanations", "statuses"), help="one part")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="conda-concept-bench-") as scratch:
@@ -412,7 +352,7 @@ def tables(results: dict[str, Any]) -> str:
         parts.append(f"{tabulate(lines, headers=headers)}\n{share}")
     if "processes" in results:
         timed: list[Timed] = results["processes"]
-        headers = ("whole process", "repodata", "seconds", "above the bare solve")
+        headers = ("whole process", "repodata", "seconds", "above bare", "processor seconds", "above bare")
         parts.append(tabulate([tuple(asdict(row).values()) for row in timed], headers=headers, floatfmt=".2f"))
     if results.get("statuses", {}).get("diff"):
         counts = results["statuses"]
