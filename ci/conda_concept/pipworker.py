@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conda_lock import pypi_solver
+import conda_lock.pypi_solver as pypi_solver  # noqa: PLR0402 - the package's own name hides it from type checkers
 from conda_lock._vendor.poetry.core.packages.package import Package as PoetryPackage
 from conda_lock._vendor.poetry.repositories.repository import Repository
 from conda_lock._vendor.poetry.repositories.repository_pool import Priority, RepositoryPool

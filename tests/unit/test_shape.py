@@ -19,6 +19,7 @@ ORDER = (
         "lockfile",
         "lockcheck",
         "changes",
+        "importing",
         "solvertext",
         "explain",
         "matrix",
