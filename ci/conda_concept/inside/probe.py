@@ -190,6 +190,6 @@ def main(request: dict[str, object]) -> None:
     """Answer `request` on what was standard output; what anything else writes there goes to standard error."""
     out = os.dup(1)
     os.dup2(2, 1)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.stdin.close()
     Probe(request, out).run()
