@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, NoReturn
 
 from conda_concept.errors import ConcError, ToolError
 
@@ -196,3 +196,17 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", errors="replace")
+
+
+def leave(status: int) -> NoReturn:
+    """End this process with `status`, whatever threads are still alive.
+
+    The solver's threads outlive a solve, and one that wakes up while the interpreter shuts down crashes it (a
+    segmentation fault in place of exit code 0). Output is flushed; nothing else is run, so call it last.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            status = status or 1  # nobody reads our output any more
+    os._exit(status)

@@ -17,7 +17,9 @@ ORDER = (
         "spec",
         "site",
         "lockfile",
+        "lockcheck",
         "changes",
+        "solvertext",
         "explain",
         "matrix",
         "identity",
@@ -34,12 +36,14 @@ ORDER = (
         "download",
         "store",
         "solver",
+        "pipsolver",
+        "locking",
         "image",
         "sandbox",
         "assembly",
         "runtime",
     ),
-    *("testing", "executor", "github", "steps", "commands", "cli"),
+    *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
 )
 PURE = ORDER[: ORDER.index("progress")]
 #: Modules of the standard library and of others that reach outside.

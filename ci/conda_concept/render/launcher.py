@@ -1,0 +1,212 @@
+"""What a release directory holds beside its image: the launcher under every command name, and what conda looks for.
+
+Why the launcher is as it is:
+
+- The release's facts are rendered into it, each quoted for the shell: one file to read, nothing to source, nothing to
+  compute, and no lookup that could find another release than the one the caller chose.
+- All names in `bin/` are hard links of one file: one inode for all commands, and `realpath bin/python3` stays itself,
+  so that tools that resolve a command (editors, `venv`) still end at a path that is right inside too.
+- It runs the path that it was called by where that matters (a virtual environment's `python` finds its `pyvenv.cfg`
+  by it; a link under another name), and the release's own path otherwise: an alias means the release that it pointed
+  at when the command started, for as long as the command runs.
+- Its variables start with `_cc_`: a shell exports every variable that came in with the environment, so an innocent
+  `name=` would change a user's variable.
+- Its texts for the inside are arguments (`enter.sh`, in a new namespace) or part of the container's base
+  (`inside.sh`), because the release directory is covered by the image there.
+
+- The namespace runtime is unshare, mount and setpriv of util-linux, not bubblewrap: they become the command, where
+  bubblewrap stays between it and its caller, and a SIGTERM or SIGUSR1 ends bubblewrap and never reaches the command.
+- Retries: the namespace runtime does everything that can fail before `exec`, in processes of ours, so it tries again
+  and still ends in `exec`. Singularity fails after `exec`. So, unless standard input is a terminal or the site says
+  one try, the shell stays as Singularity's parent and passes signals on; see `launcher.sh` for what that costs. The
+  caller's standard error goes in as descriptor 9, Singularity's own messages into a file that is shown only when the
+  launcher gives up.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conda_concept.errors import InputError
+from conda_concept.model import Activation, Config, Release, ReleaseFile, Site
+from conda_concept.render.quote import templates
+
+#: What a bind of Singularity cannot carry in a path, and what a first line (`#!`) cannot.
+_UNFIT = frozenset(":,\n\t '\"\\")
+#: The kernel reads so many bytes of a first line, `#!` included (BINPRM_BUF_SIZE since Linux 5.1 is 256; before, 128).
+SHEBANG_LIMIT = 128
+#: The longest command name that has to fit behind the prefix in a first line.
+_COMMAND_ROOM = len("/bin/python3.11") + len("#!\n")
+
+LAUNCHER = "launcher"
+"""The launcher's own name in a release directory; the names in `bin/` are hard links of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherFacts:
+    """All that the files of a release directory say.
+
+    `probe` is a file (relative to the prefix) that is in the image and not in the release directory: whoever can open
+    it looks at the image. `commands` are the executables of the image's `bin/`. `base` is the folder that
+    `runtime.base_image` describes. `overrides` are command names with their scripts' text. `python` is the
+    environment's Python version, empty where it has none.
+    """
+
+    release: Release
+    prefix: str
+    image_sha256: str
+    probe: str
+    commands: tuple[str, ...]
+    base: str
+    site: Site
+    config: Config
+    activation: Activation = Activation()
+    overrides: tuple[tuple[str, str], ...] = ()
+    python: str = ""
+    kernel: bool = False
+
+
+def check_paths(facts: LauncherFacts) -> None:
+    """Raise `InputError` with every path that a launcher, a bind or a first line could not carry."""
+    paths = {"prefix": facts.prefix, "base": facts.base, "node_dir": facts.site.node_dir}
+    paths |= {f"bind {path}": path for path in (*facts.site.binds, *facts.config.binds)}
+    problems = [f"{what}: `{path}` is not an absolute path" for what, path in paths.items() if path[:1] != "/"]
+    problems += [
+        f"{what}: `{path}` holds one of `: , ' \" \\` or a space" for what, path in paths.items() if _UNFIT & set(path)
+    ]
+    if len(facts.prefix) + _COMMAND_ROOM > SHEBANG_LIMIT:
+        problems.append(f"prefix: `{facts.prefix}` is too long for the first line of a script on every kernel")
+    if problems:
+        raise InputError("These paths cannot be used for a release:", problems=problems)
+
+
+def render_launcher(facts: LauncherFacts) -> str:
+    """The launcher's text."""
+    check_paths(facts)
+    site, config = facts.site, facts.config
+    return (
+        templates()
+        .get_template("launcher.sh")
+        .render(
+            label=str(facts.release),
+            prefix=facts.prefix,
+            image=f"{facts.prefix}/image.sqsh",
+            digest=facts.image_sha256,
+            probe=facts.probe,
+            runtime=site.runtime,
+            singularity=site.singularity,
+            base=facts.base,
+            mounting=site.mounting,
+            node_dir=site.node_dir,
+            product=site.product,
+            idle_seconds=site.idle_seconds,
+            start_tries=site.start_tries,
+            squashfuse=site.squashfuse,
+            host_bin=site.host_bin,
+            contact=config.contact,
+            binds=tuple(dict.fromkeys((*site.binds, *config.binds, site.root))),
+            unset=config.unset,
+            enter=template_text("enter.sh"),
+        )
+    )
+
+
+def template_text(name: str) -> str:
+    """A shell template that has no settings, without the comments that are for its readers here."""
+    text = templates().get_template(name).render()
+    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+
+
+def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
+    """Everything to write into a release directory beside image, lock, record, tests and modulefile.
+
+    The launcher comes before its hard links; apart from those the tuple is sorted by path.
+    """
+    overrides = dict(facts.overrides)
+    names = [name for name in facts.commands if name not in overrides and name not in facts.config.host_commands]
+    links = [ReleaseFile(f"bin/{name}", LAUNCHER, 0o755, "hardlink") for name in sorted({*names} - {"activate"})]
+    own = [
+        ReleaseFile("bin/activate", _activate_script(facts), 0o644, "file"),
+        ReleaseFile("conda-meta/history", _history(facts), 0o644, "file"),
+        ReleaseFile("conda-meta/state", _state(facts), 0o644, "file"),
+        *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
+    ]
+    if facts.activation.prepend:
+        scripts = (("activate", True), ("deactivate", False))
+        own += [
+            ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
+        ]
+    if facts.kernel:
+        own.append(
+            ReleaseFile(f"share/jupyter/kernels/{facts.release.label}/kernel.json", _kernel(facts), 0o644, "file")
+        )
+    launcher = ReleaseFile(LAUNCHER, render_launcher(facts), 0o755, "file")
+    return (launcher, *links, *sorted(own, key=lambda file: file.path))
+
+
+def environment_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
+    """What activation and config set, config last."""
+    merged = dict(facts.activation.set) | {
+        name: value.replace("{prefix}", facts.prefix) for name, value in facts.config.setenv.items()
+    }
+    return tuple(sorted(merged.items()))
+
+
+def path_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
+    """What activation and config put in front of path variables."""
+    extra = ((name, value.replace("{prefix}", facts.prefix)) for name, value in facts.config.prepend_path.items())
+    return (*facts.activation.prepend, *sorted(extra))
+
+
+def _history(facts: LauncherFacts) -> str:
+    """conda, mamba and micromamba take a folder with this file for an environment; they only ask that it is there."""
+    return f"# {facts.release}, made by conda-concept; it is read-only\n"
+
+
+def _state(facts: LauncherFacts) -> str:
+    """The variables of an environment as conda keeps them: it sets them on activation and restores them after."""
+    variables = dict(environment_variables(facts))
+    return json.dumps({"version": 1, "env_vars": variables}, indent=2, sort_keys=True) + "\n"
+
+
+def _kernel(facts: LauncherFacts) -> str:
+    """A kernelspec that any Jupyter server can use; named by release, so that several live beside each other."""
+    variables = dict(environment_variables(facts)) | {"CONDA_PREFIX": facts.prefix}
+    spec = {
+        "argv": [f"{facts.prefix}/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": facts.release.label,
+        "language": "python",
+        "metadata": {"debugger": True},
+        "env": variables | {"PATH": f"{facts.prefix}/bin:${{PATH}}"},
+    }
+    return json.dumps(spec, indent=2, sort_keys=True) + "\n"
+
+
+def _hook(facts: LauncherFacts, on: bool) -> str:
+    """What a user's conda sources on activation and deactivation: the path variables, which `state` cannot say."""
+    return templates().get_template("paths.sh").render(paths=path_variables(facts), on=on)
+
+
+def _activate_script(facts: LauncherFacts) -> str:
+    """What editors source: `. PREFIX/bin/activate`. Must not be a launcher, which would replace their shell."""
+    return (
+        templates()
+        .get_template("activate.sh")
+        .render(
+            prefix=facts.prefix,
+            label=facts.release.label,
+            variables=environment_variables(facts),
+            paths=path_variables(facts),
+        )
+    )
+
+
+def choose_probe(image_files: Sequence[str]) -> str:
+    """The file whose presence shows that the image is in place: the first package's own entry in `conda-meta`.
+
+    `image_files` are relative to the prefix. Raises `InputError` for a tree without packages.
+    """
+    found = sorted(path for path in image_files if path.startswith("conda-meta/") and path.endswith(".json"))
+    if not found:
+        raise InputError("The image holds no package: nothing matches conda-meta/*.json.")
+    return found[0]

@@ -1,0 +1,31 @@
+# shellcheck shell=sh
+# Runs in a new user and mount namespace: puts the image on the prefix, gives the privileges back, becomes the command.
+_cc_mount=$1 _cc_image=$2 _cc_prefix=$3 _cc_probe=$4 _cc_squashfuse=$5 _cc_host=$6 _cc_tries=$7
+shift 7
+_cc_there() { { true <"$_cc_prefix/$_cc_probe"; } 2>/dev/null; }
+if [ -z "$_cc_mount" ] || ! "$_cc_host/mount" -n -i --bind "$_cc_mount" "$_cc_prefix" || ! _cc_there; then
+    # No shared mount, or it went away just now: one for this command alone. It ends by itself.
+    while :; do
+        _cc_why=$("$_cc_squashfuse" -o timeout=60 "$_cc_image" "$_cc_prefix" 2>&1 </dev/null \
+            3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-)
+        if _cc_there; then break; fi
+        _cc_tries=$((_cc_tries - 1))
+        if [ "$_cc_tries" -le 0 ]; then
+            printf '%s: cannot mount %s: %s\n' "$0" "$_cc_image" "${_cc_why:-unknown error}" >&2
+            exec /bin/sh "$_cc_prefix/launcher" --report 125
+        fi
+        "$_cc_host/sleep" 1
+    done
+fi
+case $PWD in
+"$_cc_prefix" | "$_cc_prefix"/*) cd "$PWD" || : ;;
+esac
+if [ ! -x "$1" ]; then
+    case $1 in
+    */*)
+        printf '%s: %s: no such command in this environment\n' "$0" "$1" >&2
+        exit 127
+        ;;
+    esac
+fi
+exec "$_cc_host/setpriv" --ambient-caps=-all --inh-caps=-all -- "$@"

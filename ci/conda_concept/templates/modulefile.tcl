@@ -1,0 +1,63 @@
+#%Module1.0
+# {{ label }}, build {{ build_id }}: generated, never edited. For Environment Modules 4 and 5 and for Lmod.
+
+proc ModulesHelp { } {
+{% for line in help_lines %}
+    puts stderr {{ line | tcl }}
+{% endfor %}
+}
+
+{% for line in whatis_lines %}
+module-whatis {{ line | tcl }}
+{% endfor %}
+
+conflict {{ product | tcl }}
+
+# Set a variable so that unloading brings back what it was. setenv would only unset it; pushenv loses the value in
+# `module switch` (Environment Modules 5.2), is not there in version 4, and in Lmod takes the new value for the old
+# one, because its Tcl runs inside Lmod's own process and has changed the environment by then.
+proc conda_concept_set { name value } {
+    set saved CONDA_CONCEPT_SAVED_$name
+    set was [info exists ::env($name)]
+    if {$was} { set old $::env($name) }
+    if {[info exists ::ModuleTool] && $::ModuleTool eq "Lmod"} {
+        pushenv $name $value
+        if {$was} { set ::env($name) $old } else { conda_concept_forget $name }
+    } elseif {[module-info mode load]} {
+        if {$was} { setenv $saved $old }
+        setenv $name $value
+    } elseif {[module-info mode unload] && [info exists ::env($saved)]} {
+        set old $::env($saved)
+        unsetenv $name $old
+        setenv $saved $old
+        set ::env($name) $old
+        conda_concept_forget $saved
+    } else {
+        setenv $name $value
+        # What is unset keeps its value while this process lives, and a switch loads the next release in it.
+        if {[module-info mode unload]} { conda_concept_forget $name }
+    }
+}
+
+# Unset in this interpreter. An element that it has not seen yet would not be unset, so it is set first.
+proc conda_concept_forget { name } {
+    set ::env($name) {}
+    unset ::env($name)
+}
+
+conda_concept_set CONDA_PREFIX {{ prefix | tcl }}
+conda_concept_set CONDA_DEFAULT_ENV {{ label | tcl }}
+{% for name, value in variables %}
+conda_concept_set {{ name | tcl }} {{ value | tcl }}
+{% endfor %}
+{% for name, value in paths %}
+prepend-path {{ name | tcl }} {{ value | tcl }}
+{% endfor %}
+# The release's own folder, not an alias: what is loaded now stays the same until it is unloaded.
+prepend-path PATH {{ (prefix ~ "/bin") | tcl }}
+{% if old_after %}
+
+if {[module-info mode load] && [clock seconds] > {{ old_after }}} {
+    puts stderr {{ old_text | tcl }}
+}
+{% endif %}
