@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.support.badpackages import bad_packages, make_prefix
-from tests.support.installed import package_of
 
 from conda_concept.localchannel import File, PackageSpec
 from conda_concept.model import Expectation, TestsConfig
@@ -22,6 +20,8 @@ from conda_concept.testing.declared import Declared
 from conda_concept.testing.junit import read_junit
 from conda_concept.testing.plan import Bounds
 from conda_concept.testing.probe import Interpreter, ordinary_user
+from tests.support.badpackages import bad_packages, make_prefix
+from tests.support.installed import package_of
 
 BAD = {one.name: one for one in bad_packages()}
 #: Short for the one that sleeps for ever; long for the others, because this machine may be busy.
