@@ -108,7 +108,7 @@ class Probe:
         files = task.get("files")
         if isinstance(files, dict):
             return keeper.WithFiles(_words(task["argv"]), {str(name): str(text) for name, text in files.items()})
-        return _words(task["argv"])
+        return [str(self.request["child"]) if word == "CHILD" else word for word in _words(task["argv"])]
 
     def _static(self, wanted: set[str], fd: int) -> None:
         request = self.request
