@@ -4,6 +4,7 @@ The tests use it at a size of seconds, the benchmark at full size. Nothing here 
 """
 
 import datetime as dt
+import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -58,12 +59,14 @@ class FaultyDoor:
 
     `failure` is None to end it, or the number of an error. With `half` a write has put half its bytes on the disk
     before that. After the end nothing gets through any more, so that no clean-up hides what a real end would leave.
+    With `sticky` everything that needs space fails from there on, as on a disk that stays full.
     """
 
     real: Door = field(default_factory=RealDoor)
     at: int = 0
     failure: int | None = None
     half: bool = False
+    sticky: bool = False
     on_kill: Callable[[], None] | None = None
     log: list[tuple[str, str]] = field(default_factory=list)
     dead: bool = False
@@ -142,7 +145,10 @@ class FaultyDoor:
         if self.dead:
             raise Killed
         self.log.append((name, str(path)))
-        if len(self.log) == self.at:
+        if self.sticky and self.failure is not None and len(self.log) >= self.at > 0:
+            if name in {"mkdir", "create", "write", "link", "symlink", "set_acl"}:
+                raise OSError(self.failure, os.strerror(self.failure), str(path))
+        elif len(self.log) == self.at:
             if self.failure is not None:
                 raise OSError(self.failure, os.strerror(self.failure), str(path))
             self.dead = True
@@ -217,8 +223,6 @@ def judge(store: Store, wanted: Release, *, passed: bool = True) -> None:
     report = b"<testsuites/>\n"
     part = store.layout.image(wanted)
     sha256 = digest(part, lambda _chunk, _done: None).sha256
-    import hashlib  # noqa: PLC0415
-
     verdict = Verdict(sha256, passed, (("passed", 10),), "", hashlib.sha256(report).hexdigest())
     store.write_verdict(wanted, verdict_to_text(verdict).encode(), report)
 
@@ -244,16 +248,20 @@ def broken(store: Store) -> list[str]:
     state = reader.state()
     checker = Checker(store.layout, reader)
     found: list[str] = []
+    checked: set[Release] = set()
     for alias in state.aliases:
         meant = state.release(alias.name)
         if meant is None or not state.complete(meant):
             found.append(f"alias {alias.name} -> {alias.target} means no complete release")
             continue
+        if store.layout.alias(alias.name).resolve() != store.layout.prefix(meant).resolve():
+            found.append(f"alias {alias.name} leads to {store.layout.alias(alias.name).resolve()}")
+        if meant in checked:
+            continue
+        checked.add(meant)
         found += [f"{alias.name}: {problem.path} {problem.text}" for problem in checker.verify(meant)]
         why = checker.gate(meant, reader.record(meant))
         found += [f"{alias.name}: {why}"] if why else []
-        if store.layout.alias(alias.name).resolve() != store.layout.prefix(meant).resolve():
-            found.append(f"alias {alias.name} leads to {store.layout.alias(alias.name).resolve()}")
     for name in state.modules:
         meant = state.release(name) if LABEL.fullmatch(name) else None
         text = store.layout.module(name).read_text() if store.layout.module(name).exists() else ""

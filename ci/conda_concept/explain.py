@@ -1,6 +1,6 @@
-"""Why there is no solution, in words: the smallest set of requests that conflict, where each was asked for, and the
-smallest change that works, found by trying.
+"""Why there is no solution, in words, and what would work.
 
+That is: the smallest set of requests that conflict, where each was asked for, and the smallest change, found by trying.
 The solver names one conflict of many, and often not the request that causes it. So the requests are shrunk: a set of
 requests of which none can be left out without the rest becoming solvable must hold the cause.
 """

@@ -49,10 +49,7 @@ def check_lock(lock: Lock, spec: Spec, platform: str, virtual: Mapping[str, str]
 def check_origin(package: Package, spec: Spec) -> Iterator[str]:
     """What is wrong with a package's address, hashes and names."""
     label = f"{package.name[:80]} {package.version[:40]}"
-    if package.manager == "pip":
-        problems = _pip_origin(package, spec)
-    else:
-        problems = _conda_origin(package, spec)
+    problems = _pip_origin(package, spec) if package.manager == "pip" else _conda_origin(package, spec)
     return (f"{label}: {problem}" for problem in problems)
 
 

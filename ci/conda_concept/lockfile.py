@@ -64,8 +64,9 @@ def loads(text: str, file: str = "conda-lock.yml") -> Lock:
     try:
         locked = _models().Lockfile.model_validate(document)
     except ValidationError as error:
-        problems = [_problem(document, detail["loc"], detail["msg"]) for detail in error.errors()[:MAX_PROBLEMS]]
-        raise InputError(f"{file} is not a valid lock.", problems=problems) from None
+        details = error.errors()[:MAX_PROBLEMS]
+        found = [_problem(document, detail["loc"], detail["msg"]) for detail in details]
+        raise InputError(f"{file} is not a valid lock.", problems=found) from None
     problems: list[str] = []
     used: set[str] = set()
     packages = tuple(_package(entry, custom, used, problems) for entry in locked.package)
@@ -128,12 +129,12 @@ def _document(text: str, file: str) -> Any:
     try:
         with _no_collection():
             for event in yaml.parse(text, Loader=_loader()):
-                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    line = event.start_mark.line + 1
+                if getattr(event, "anchor", None):  # an anchor, or an alias of one
+                    line = event.start_mark.line + 1 if event.start_mark else 0
                     raise InputError(f"{file}:{line}: anchors and aliases are not taken in a lock.")
             return yaml.load(text, Loader=_loader())  # noqa: S506 - it is the safe loader, in C where there is one
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        mark: Any = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark is not None else file
         raise InputError(f"{place}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
     except (RecursionError, ValueError) as error:
@@ -161,7 +162,7 @@ def _package(entry: Any, custom: Mapping[str, Any], used: set[str], problems: li
     facts = Facts()
     filename = entry.url.rsplit("/", 1)[-1]
     key = _facts_key(entry.platform, filename)
-    if entry.manager == "conda" and key in custom:
+    if key in custom:
         used.add(key)
         try:
             facts = Facts.model_validate_json(custom[key])
@@ -275,7 +276,7 @@ def _metadata(lock: Lock) -> dict[str, Any]:
     secrets = extra.pop("used_env_vars", {})
     custom = dict(extra.pop("custom_metadata", {}))
     for package in lock.packages:
-        facts = _facts(package) if package.manager == "conda" else None
+        facts = _facts(package)
         if facts is not None:
             custom[_facts_key(package.platform, package.url.rsplit("/", 1)[-1])] = facts
     metadata: dict[str, Any] = {

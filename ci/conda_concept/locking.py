@@ -10,8 +10,10 @@ from conda_concept.explain import ExplainedError, explain
 from conda_concept.lockcheck import unmet
 from conda_concept.lockfile import digest, merge
 from conda_concept.model import Lock, Package, Spec
+from conda_concept.pipsolver import solve_pip
 from conda_concept.progress import Reporter
-from conda_concept.solver import NoSolutionError, Session, Settings, lock_of, missing_channels
+from conda_concept.channels import missing_channels
+from conda_concept.solver import NoSolutionError, Session, Settings, lock_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A new lock; `notes` for people; `unchanged` where it installs the same bytes as the one before; seconds solved."""
+    """A new lock, with notes for people; `unchanged`: it installs the same bytes as the one before."""
 
     lock: Lock
     notes: tuple[str, ...]
@@ -65,14 +67,9 @@ def _solve_platform(
         wrong = unmet(packages, spec, session.virtual)
         if wrong:  # never seen; a solver that is wrong must not reach a release
             raise AssertionError("\n".join(["the solver's answer does not hold:", *wrong]))
-        if any(request.manager == "pip" for request in spec.requests):
-            from conda_concept.pip import solve_pip  # noqa: PLC0415 - poetry takes half a second that few need
-
-            found, said = solve_pip(
-                spec, packages, [package for package in before if package.manager == "pip"], session
-            )
-            packages += found
-            notes += said
+        pip, said = solve_pip(session, packages, [package for package in before if package.manager == "pip"])
+        packages += pip
+        notes += said
         return lock_of(spec, platform, packages), [*session.notes, *notes]
 
 

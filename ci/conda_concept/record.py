@@ -26,6 +26,8 @@ RELEASE = re.compile(
 LABEL = re.compile(r"[a-z][a-z0-9_]{0,31}-\d{2}\.\d{2}(?:\.\d{1,3})?")
 BUILD_ID = re.compile(r"[0-9a-f]{8}")
 
+_HEAD = frozenset({"schema", "digest"})
+
 _Document = TypeVar("_Document", ReleaseRecord, Verdict, Event)
 
 _RECORD = TypeAdapter(ReleaseRecord)
@@ -77,7 +79,8 @@ def history_from_text(text: str, *, where: str) -> tuple[tuple[Event, ...], tupl
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            events.append(_checked(_EVENT, _object(line, f"{where}:{number}"), f"{where}:{number}"))
+            place = f"{where}:{number}"
+            events.append(_checked(_EVENT, line, _object(line, place), place))
         except IntegrityError as error:
             problems.append(error.message)
     return tuple(events), tuple(problems)
@@ -136,27 +139,27 @@ def _object(text: str, where: str) -> dict[str, object]:
 
 def _from_text(adapter: TypeAdapter[_Document], text: str, where: str) -> _Document:
     document = _object(text, where)
-    claimed = document.pop("digest", None)
-    checked = _checked(adapter, document, where)
-    if claimed != _digest(_body(checked)):
+    checked = _checked(adapter, text, document, where)
+    body = {key: value for key, value in document.items() if key not in _HEAD}
+    if document.get("digest") != _digest(body):
         raise IntegrityError(f"{where} was changed after it was written: its digest does not match its content.")
     return checked
 
 
-def _checked(adapter: TypeAdapter[_Document], document: dict[str, object], where: str) -> _Document:
-    schema = document.pop("schema", None)
+def _checked(adapter: TypeAdapter[_Document], text: str, document: Mapping[str, object], where: str) -> _Document:
+    schema = document.get("schema")
     if schema != SCHEMA:
         raise IntegrityError(
             f"{where} has schema {schema!r}; this version reads schema {SCHEMA}.",
             hint="It was written by another version of conda-concept, or it is damaged.",
         )
     try:
-        value = adapter.validate_json(json.dumps(document), strict=True)
+        value = adapter.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise IntegrityError(f"{where} is not valid at `{place}`: {first['msg']}.") from error
-    unknown = sorted(set(document) - set(_body(value)))
+    unknown = sorted(set(document) - {field.name for field in dataclasses.fields(value)} - _HEAD)
     if unknown:
         raise IntegrityError(f"{where} has keys that nobody wrote: {', '.join(unknown)}.")
     return value

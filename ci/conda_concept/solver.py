@@ -10,11 +10,10 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Self
 
 from rattler import Channel, Gateway, GenericVirtualPackage, MatchSpec, PackageName, RepoDataRecord, Version
 from rattler import solve as rattler_solve
@@ -22,7 +21,15 @@ from rattler.channel import ChannelPriority
 from rattler.exceptions import GatewayError, SolverError
 from rattler.package import BuildString
 
-from conda_concept.errors import ConcError, InputError, IntegrityError, NetworkError, NotFoundError, SolveTimeoutError
+from conda_concept.channels import (
+    Filtered,
+    channel_names,
+    channel_url,
+    folder_is_missing,
+    gateway_failure,
+    only,
+)
+from conda_concept.errors import NetworkError, NotFoundError, SolveTimeoutError
 from conda_concept.lockfile import sort_key, split_spec
 from conda_concept.model import CHANNEL_ALIAS, Lock, Package, Request, Spec
 
@@ -49,6 +56,10 @@ class Settings:
     time_limit: float = TIME_LIMIT
     now: dt.datetime | None = None
     cache: Path | None = None
+    #: Where pip's packages are looked up, if not in the index that pip itself takes.
+    pip_index: str = ""
+    #: What a child process of the solve may know of ours: proxies, certificates, the home folder.
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alias(self) -> str:
@@ -90,11 +101,12 @@ class Session:
         self.notes: list[str] = []
         self._runner = asyncio.Runner()
         self._gateway = Gateway(cache_dir=settings.cache)
-        self._urls = {name: channel_url(name, settings.alias) for name in _channel_names(spec)}
-        self.missing = tuple(name for name, url in self._urls.items() if _folder_is_missing(url))
+        self._urls = {name: channel_url(name, settings.alias) for name in channel_names(spec)}
+        self.missing = tuple(name for name, url in self._urls.items() if folder_is_missing(url))
+        self._channels: list[Channel] = []
         self._sources = self._make_sources()
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         self._runner.__enter__()
         return self
 
@@ -112,7 +124,7 @@ class Session:
         virtual: Mapping[str, str] | None = None,
         time_limit: float | None = None,
     ) -> list[RepoDataRecord]:
-        """The records for `requests` (conda ones), or `NoSolutionError`; records of `locked` are kept where they fit."""
+        """The records for `requests` (the conda ones), or `NoSolutionError`; `locked` is kept where it fits."""
         limit = self.settings.time_limit if time_limit is None else time_limit
         specs = [self.match_spec(request) for request in requests if request.manager == "conda"]
         priority = ChannelPriority.Strict if self.spec.config.channel_priority == "strict" else ChannelPriority.Disabled
@@ -129,11 +141,12 @@ class Session:
             channel_relations="disabled",
         )
         try:
-            return self._run(call, limit)
+            found: list[RepoDataRecord] = self._run(call, limit)
         except SolverError as error:
             if "cancelled" in str(error):
                 raise self._out_of_time(limit) from None
             raise NoSolutionError(str(error).strip()) from None
+        return found
 
     def attempt(
         self, requests: Iterable[Request], *, virtual: Mapping[str, str] | None = None, time_limit: float | None = None
@@ -183,8 +196,7 @@ class Session:
 
     def names(self) -> list[str]:
         """Every package name that the channels have for this platform."""
-        plain = [source for source in self._sources if isinstance(source, Channel)]
-        found = self._run(self._gateway.names(plain, [self.platform, "noarch"]))  # type: ignore[list-item] # as above
+        found = self._run(self._gateway.names(self._channels, [self.platform, "noarch"]))  # type: ignore[list-item] # as above
         return sorted(name.normalized for name in found)
 
     def broken(self, packages: Sequence[Package]) -> set[str]:
@@ -192,7 +204,7 @@ class Session:
         found: set[str] = set()
         for channel in {package.channel for package in packages}:
             url = f"{channel_url(channel, self.settings.alias)}/label/broken"
-            if _folder_is_missing(url):
+            if folder_is_missing(url):
                 continue
             specs = [f"{p.name} =={p.version} {p.build}" for p in packages if p.channel == channel]
             try:
@@ -234,11 +246,12 @@ class Session:
                 self.notes.append(f"Channel {name} has no folder below {self.settings.alias}; it was left out.")
                 continue
             channel = Channel(self._urls[name])
+            self._channels.append(channel)
             after = self._cutoff(name)
-            sources.append(channel if after is None else self._filtered(channel, self._not_newer(after)))
+            sources.append(channel if after is None else Filtered(self._gateway, channel, self._not_newer(after)))
             broken = f"{self._urls[name]}/label/broken"
-            if config.allow_broken and not _folder_is_missing(broken):
-                sources.append(self._filtered(Channel(broken), _named(config.allow_broken)))
+            if config.allow_broken and not folder_is_missing(broken):
+                sources.append(Filtered(self._gateway, Channel(broken), only(config.allow_broken)))
         return sources
 
     def _cutoff(self, channel: str) -> dt.datetime | None:
@@ -260,9 +273,6 @@ class Session:
 
         return keep
 
-    def _filtered(self, channel: Channel, keep: Callable[[RepoDataRecord], bool]) -> "Filtered":
-        return Filtered(self._gateway, channel, keep, self._run)
-
     def _run(self, call: Any, limit: float | None = None) -> Any:
         limit = self.settings.time_limit if limit is None else limit
 
@@ -283,30 +293,6 @@ class Session:
             f"The solver found no answer within {limit:g} seconds (the time limit).",
             hint="Pin what you know (python, numpy, mpi), or give it more with `--time-limit SECONDS`.",
         )
-
-
-class Filtered:
-    """A channel of which only some records count (rattler's `RepoDataSource`)."""
-
-    def __init__(
-        self, gateway: Gateway, channel: Channel, keep: Callable[[RepoDataRecord], bool], run: Callable[[Any], Any]
-    ) -> None:
-        self._gateway = gateway
-        self._channel = channel
-        self._keep = keep
-        self._run = run
-
-    async def fetch_package_records(self, platform: Any, name: PackageName) -> list[RepoDataRecord]:
-        """The records of one name that count."""
-        found = await self._gateway.query(
-            [self._channel], [platform], [MatchSpec(name.normalized)], recursive=False, channel_relations="disabled"
-        )
-        return [record for records in found for record in records if self._keep(record)]
-
-    def package_names(self, platform: Any) -> list[str]:
-        """Not needed: the gateway asks by name."""
-        del platform
-        return []
 
 
 # --- small translations ---------------------------------------------------------------------------------------------
@@ -335,49 +321,9 @@ def to_package(record: RepoDataRecord, platform: str, url: str) -> Package:
     )
 
 
-def channel_url(name: str, alias: str) -> str:
-    """Where a channel lives, without a slash at the end; a channel that is an address stays where it is."""
-    return name.rstrip("/") if "://" in name else f"{alias}/{name}"
-
-
-def _channel_names(spec: Spec) -> tuple[str, ...]:
-    """The spec's channels in their order, then those that only a request names."""
-    named = [request.channel for request in spec.requests if request.channel is not None]
-    return tuple(dict.fromkeys([*spec.channels, *named]))
-
-
-def _folder_is_missing(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "file" and not Path(unquote(parts.path)).is_dir()
-
-
-def _named(names: Sequence[str]) -> Callable[[RepoDataRecord], bool]:
-    return lambda record: record.name.normalized in names
-
-
 def _virtual(name: str, value: str) -> GenericVirtualPackage:
     version, _, build = value.partition("=")
     return GenericVirtualPackage(PackageName(name), Version(version), BuildString(build or "0"))
-
-
-def gateway_failure(text: str, alias: str) -> ConcError:
-    """rattler's account of a channel that could not be read, as the error that it is."""
-    lines = text.splitlines()
-    first = " ".join(lines[0].split())
-    if "could not find subdir" in text or "status client error (404" in text:
-        return NotFoundError(
-            f"A channel was not found: {first}.",
-            hint=f"Check its name in `channels:`, and the channel alias of this run: {alias}.",
-        )
-    if any(word in text for word in ("failed to parse", "invalid", "corrupt", "decod", "expected")):
-        return IntegrityError(
-            f"The package list of a channel is damaged: {'; '.join(lines)}.",
-            hint="Try again; if it is a mirror, index it anew.",
-        )
-    return NetworkError(
-        f"A channel could not be reached: {first}.",
-        hint=f"({lines[-1].removeprefix('Caused by: ')}) Check the network and the channel alias of this run: {alias}.",
-    )
 
 
 def lock_of(spec: Spec, platform: str, packages: Iterable[Package]) -> Lock:
@@ -388,22 +334,3 @@ def lock_of(spec: Spec, platform: str, packages: Iterable[Package]) -> Lock:
         platforms=(platform,),
         content_hash=((platform, asked(spec, platform)),),
     )
-
-
-def missing_channels(spec: Spec, missing: Sequence[str]) -> None:
-    """Raise `InputError` if a request needs a channel that is not listed or that is not there."""
-    problems = []
-    for request in spec.requests:
-        if request.channel is None:
-            continue
-        if request.channel in missing:
-            problems.append(
-                f"{request.place}: `{request.text}` is asked for from channel `{request.channel}`, "
-                "which does not exist where this run looks for channels"
-            )
-        elif request.channel not in spec.channels:
-            problems.append(
-                f"{request.place}: `{request.text}` names channel `{request.channel}`, which `channels:` does not list"
-            )
-    if problems:
-        raise InputError("Channels are missing.", problems=problems, hint="Add them to `channels:`, or fix the name.")

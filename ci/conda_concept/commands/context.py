@@ -103,6 +103,8 @@ class Context:
             time_limit=time_limit or TIME_LIMIT,
             now=dt.datetime.now(tz=dt.UTC),
             cache=Path(self.site.cache) / "repodata",
+            pip_index=self.environ.get("PIP_INDEX_URL", ""),
+            environ=self.environ,
         )
 
     def find_release(self, text: str, *, prefer: "Prefer") -> Release:

@@ -8,7 +8,7 @@ import os
 import typing
 from dataclasses import dataclass, field
 
-from conda_concept.inside.elf import Finder
+from conda_concept.inside.elf import Elf, Finder
 from conda_concept.inside.survey import Owner, site_packages
 
 #: glibc's own parts: always the host's, because conda environments never bring them.
@@ -98,19 +98,18 @@ class Checker:
             return b""  # `files` says so
 
     def libraries(self, owner: Owner) -> tuple[int, list[str]]:
-        """Every library that a binary asks for is found, in the prefix or in an allowed folder of the host."""
-        problems, looked_at = [], 0
-        python = self.finder.elf(os.path.realpath(self.finder.executable))
-        for path in owner.files:
-            full = os.path.join(self.prefix, path)
-            if os.path.islink(full) or not (".so" in os.path.basename(path) or path.startswith(("bin/", "libexec/"))):
+        """Every library that a binary asks for is found, in the prefix or in an allowed folder of the host.
+
+        A library that another binary of the package asks for is looked at from there: the loader hands the asking
+        binary's RPATH down, and wheels rely on that for the libraries that they bundle.
+        """
+        binaries, problems = self._binaries(owner)
+        brought = {name for elf in binaries.values() for name in elf.needed}
+        for path, elf in binaries.items():
+            if os.path.basename(path) in brought:
                 continue
             try:
-                elf = self.finder.elf(full)
-                if elf is None or (python is not None and elf.kind != python.kind):
-                    continue
-                looked_at += 1
-                lost, found = self.finder.missing(full)
+                lost, found = self.finder.missing(os.path.join(self.prefix, path))
             except (OSError, ValueError) as error:
                 problems.append(f"{path}: {error}")
                 continue
@@ -120,7 +119,25 @@ class Checker:
                 for name, place in found.items()
                 if name in elf.needed and not self._may_come_from(name, place)
             ]
-        return looked_at, problems
+        return len(binaries), problems
+
+    def _binaries(self, owner: Owner) -> tuple[dict[str, Elf], list[str]]:
+        """The package's libraries and programs for this interpreter's machine, and what is wrong with the others."""
+        python = self.finder.elf(os.path.realpath(self.finder.executable))
+        binaries: dict[str, Elf] = {}
+        problems: list[str] = []
+        for path in owner.files:
+            full = os.path.join(self.prefix, path)
+            if os.path.islink(full) or not (".so" in os.path.basename(path) or path.startswith(("bin/", "libexec/"))):
+                continue
+            try:
+                elf = self.finder.elf(full)
+            except (OSError, ValueError) as error:
+                problems.append(f"{path}: {error}")
+                continue
+            if elf is not None and (python is None or elf.kind == python.kind):
+                binaries[path] = elf
+        return binaries, problems
 
     def _may_come_from(self, name: str, place: str) -> bool:
         root = os.path.realpath(self.prefix)

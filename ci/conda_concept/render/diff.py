@@ -1,5 +1,4 @@
-"""A `Diff`, or why there is none, as a comment (Markdown), as text for a terminal, and as JSON. Nothing is computed
-here that is not about showing.
+"""A `Diff` as a comment (Markdown), as text for a terminal, and as JSON.
 
 Order of a comment: the verdict; what was asked for; what deserves a second look; everything else folded. A comment has
 at most 65,536 characters, or GitHub answers 422; the ladder of `comment` gives up the least useful things first.

@@ -81,27 +81,33 @@ class Applier:
         reason = still(release)
         if reason:
             return reason
+        if operation.event is not None:
+            self.switch([AppendEvent(operation.event)])
         with taker.held(self.layout.incomplete(release), "removing") as marker:
-            reason = still(release)
-            if reason:
-                return reason
-            if operation.event is not None:
-                self.switch([AppendEvent(operation.event)])
             self.door.sync_directory(prefix)
             remove_tree(self.door, prefix, spare=frozenset({marker.path.name}))
-        for folder in (prefix, prefix.parent):
-            try:
-                self.door.rmdir(folder)
-            except OSError as error:  # a build of it, or of another of its label, has begun meanwhile
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise
-                break
+        if self._remove_empty(prefix):
+            self._remove_empty(prefix.parent)
         return ""
+
+    def _remove_empty(self, folder: Path) -> bool:
+        """Remove a folder if it is empty, which it is not where a build has begun in it meanwhile."""
+        try:
+            self.door.rmdir(folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            return False
+        return True
 
     def remove_temporary(self, operation: RemoveTemporary) -> None:
         """Delete a leftover."""
         self.lease.check()
-        remove(self.door, self.layout.root / operation.path)
+        path = self.layout.root / operation.path
+        if path.is_dir() and not path.is_symlink():
+            self._remove_empty(path)
+        else:
+            remove(self.door, path)
 
     def set_mode(self, operation: SetMode) -> None:
         """Right the permissions of one path."""

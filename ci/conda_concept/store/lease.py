@@ -125,7 +125,7 @@ class Taker:
                     raise _busy(path, read_holder(path))
                 time.sleep(0.05)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # renamed into place by a take-over, or for prune to find
                 self.door.unlink(mine)
         return Lease(self.door, path, holder)
 
@@ -136,7 +136,10 @@ class Taker:
         try:
             yield lease
         finally:
-            lease.release()
+            try:
+                lease.release()
+            except OSError as error:  # what was done under the lease is done; nobody has to wait for us after our end
+                self.notice(f"{path} could not be given back ({error.strerror}); it falls free when this process ends.")
 
     def is_stale(self, path: Path, holder: Holder, reference: Path) -> bool:
         """Whether a holder is gone: its process for certain, or its sign of life older than `stale_hours`.

@@ -102,29 +102,32 @@ class Reader:
         return _text(self.layout.modulerc) if self.layout.modulerc.is_file() else None
 
     def _temporaries(self) -> list[str]:
-        """Files on their way into place, of nobody once the store's lock is held; and leases that never became one."""
+        """What nobody needs once the store's lock is held.
+
+        Files on their way into place, leases that never became one, and label folders that hold no release.
+        """
         layout = self.layout
         found = []
         for folder in (layout.apps, layout.envs, layout.modules, layout.candidates / layout.product):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                lost_lease = path.name.startswith(f".{layout.lock.name}.") and _is_old(path)
+                lost_lease = path.name.startswith(f".{layout.lock.name}.") and self._is_lost(path)
                 if (path.name.startswith(".") and path.name.endswith(NEW)) or lost_lease:
                     found.append(str(path.relative_to(layout.root)))
-        return found
+        labels = [layout.releases / label for label in _folders(layout.releases)]
+        return found + [str(label.relative_to(layout.root)) for label in labels if not any(label.iterdir())]
+
+    def _is_lost(self, path: Path) -> bool:
+        """Whether a lease's file that never got its name is of a process that ended; an hour, where that is unknown."""
+        holder = read_holder(path)
+        alive = holder.alive(self.identity) if holder is not None else None
+        if holder is None or alive is not None:
+            return alive is False
+        return dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime > 3600
 
 
 def alias_text(name: str, target: str) -> str:
     """The text of an alias's symlink: a label's leads to a release, any other name's to a label beside it."""
     return f"../releases/{name}/{target}" if LABEL.fullmatch(name) and BUILD_ID.fullmatch(target) else target
-
-
-def _is_old(path: Path) -> bool:
-    """Whether a file was last written more than an hour ago, by this machine's clock."""
-    try:
-        age = dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime
-    except FileNotFoundError:
-        return False
-    return age > 3600
 
 
 def _folders(path: Path) -> list[str]:
