@@ -1,6 +1,7 @@
 """Real conda packages that misbehave, installed by rattler beside a real interpreter: `tests/data/bad-packages`."""
 
 import asyncio
+import os
 import shutil
 import sysconfig
 import tempfile
@@ -71,10 +72,18 @@ def make_prefix(prefix: Path, specs: Iterable[PackageSpec], channel: Path) -> No
     for record in (prefix / "conda-meta").glob("*.json"):
         record.chmod(0o644)  # rattler writes them for their owner only; in an image squashfs opens them
     python = prefix / "bin" / "python3"
+    library = next((prefix / "lib").glob("python3.*"))
+    compiled = channel / ".compiled"
+    if compiled.is_dir():  # the standard library takes seconds: once is enough for a channel's one interpreter
+        shutil.copytree(compiled, library, dirs_exist_ok=True, copy_function=os.link)
     run(
-        [python, "-I", "-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash", prefix / "lib"],
+        [python, "-I", "-m", "compileall", "-q", "-q", "-j2", "--invalidation-mode", "unchecked-hash", library],
         check=False,
     )
+    if not compiled.is_dir():
+        for cache in library.rglob("__pycache__"):
+            if "site-packages" not in cache.parts:
+                shutil.copytree(cache, compiled / cache.relative_to(library), copy_function=os.link)
 
 
 def interpreter_packages(channel: Path) -> Sequence[Path]:

@@ -88,8 +88,11 @@ class Answers:
 
 
 def child_words(executable: str, prefix: str, name: str, attribute: str = "") -> list[str]:
-    """The words that test one import (or entry point) in an interpreter of its own; it says where it crashed."""
-    words = [executable, "-I", "-B", "-X", "faulthandler", "-c", _source("child"), "FACTS", prefix, name]
+    """The words that test one import (or entry point) in an interpreter of its own; it says where it crashed.
+
+    The probe puts the child's source for CHILD, its keeper a descriptor for FACTS.
+    """
+    words = [executable, "-I", "-B", "-X", "faulthandler", "-c", "CHILD", "FACTS", prefix, name]
     return [*words, attribute] if attribute else words
 
 
@@ -105,7 +108,7 @@ def ask(
     `trouble`, not an exception: what it did not answer has failed.
     """
     sources = [(f"conda_concept.inside.{name}", _source(name)) for name in SOURCES]
-    payload = {"prefix": interpreter.prefix, **request}
+    payload = {"prefix": interpreter.prefix, "child": _source("child"), **request}
     feed = json.dumps({"sources": sources, "request": payload}).encode()
     try:
         with talking(interpreter.command(), env=interpreter.environment, feed=feed) as talk:
