@@ -10,11 +10,11 @@ from types import FrameType
 from typing import NoReturn
 
 from conda_concept import __version__
-from conda_concept.commands import environments, releases
+from conda_concept.commands import environments, locks, releases
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
 
-COMMANDS: tuple[Command, ...] = (*environments.COMMANDS, *releases.COMMANDS)
+COMMANDS: tuple[Command, ...] = (*environments.COMMANDS, *locks.COMMANDS, *releases.COMMANDS)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -115,6 +115,13 @@ class SolveTimeoutError(ConcError):
     kind = "solver time"
 
 
+class StorageError(ConcError):
+    """The file system failed or said no: an input/output error, a missing permission, a read-only mount."""
+
+    exit_code = 14
+    kind = "file system"
+
+
 #: What each exit code means; the README's table and a test read it. 0, 1 and 130 are not raised from here.
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -131,5 +138,6 @@ EXIT_CODES: dict[int, str] = {
     11: "no such release, alias, environment or package",
     12: "refused by a rule; the message names it",
     13: "the solver ran out of its time budget",
+    14: "the file system failed or denied access",
     130: "interrupted",
 }

@@ -79,6 +79,13 @@ async def _install(
     )
 
 
+def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
+    """Where rattler keeps each conda package unpacked, by name."""
+    folder = cache.folder / "packages"
+    found = {item.name: folder / f"{item.name}-{item.version}-{item.build}" for item in packages if item.build}
+    return {name: path for name, path in found.items() if path.is_dir()}
+
+
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)
@@ -93,7 +100,7 @@ async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     own.depends = list(package.depends)
     if package.constrains:
         own.constrains = list(package.constrains)
-    return rattler.RepoDataRecord(own, package.filename, archive.as_uri(), package.channel)
+    return rattler.RepoDataRecord(own, package.filename, archive.as_uri(), package.url.rsplit("/", 2)[0])
 
 
 def install_wheels(packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache) -> None:
@@ -143,7 +150,7 @@ def settle_metadata(packages: Sequence[Package], staging: Path, requests: Mappin
     for path in sorted(folder.glob("*.json")):
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         package = by_name[data["name"]]
-        data.update(url=package.url, fn=package.filename, channel=package.channel)
+        data.update(url=package.url, fn=package.filename, channel=package.url.rsplit("/", 1)[0])
         data.pop("extracted_package_dir", None)
         data.pop("package_tarball_full_path", None)
         data["link"] = {"source": "", "type": 1}
@@ -180,6 +187,12 @@ def link_scripts(staging: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in (staging / "bin").glob(".*-post-link.sh")))
 
 
+def clobbered(staging: Path) -> tuple[str, ...]:
+    """Files that two packages bring; rattler keeps the loser below `__clobbers__/PACKAGE/`."""
+    folder = staging / "__clobbers__"
+    return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()))
+
+
 def tree_size(staging: Path) -> tuple[int, int]:
     """Files and their bytes below a folder; symlinks count as files of no size."""
     files = size = 0
@@ -196,7 +209,8 @@ def compile_argv(prefix: Path, workers: int) -> list[str]:
     `unchecked-hash`: an image is read-only, so nothing can go stale, and the result holds no time stamp.
     """
     return [
-        *(str(prefix / "bin" / "python3"), "-I", "-m", "compileall", "-q", "-q"),
+        # -B: the compiling interpreter's own imports must not leave time-stamped bytecode behind, which -f replaces.
+        *(str(prefix / "bin" / "python3"), "-I", "-B", "-m", "compileall", "-f", "-q", "-q"),
         *("-j", str(workers), "--invalidation-mode", "unchecked-hash", str(prefix / "lib")),
     ]
 

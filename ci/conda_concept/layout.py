@@ -47,6 +47,16 @@ class Layout:
         return self.apps / "store.lock"
 
     @property
+    def modulerc(self) -> Path:
+        """The moving names of the modules, and the default of the product."""
+        return self.modules / ".modulerc"
+
+    @property
+    def candidates(self) -> Path:
+        """The module tree of candidates that are to be tried; what `module use` takes for them."""
+        return self.apps / "candidates"
+
+    @property
     def history(self) -> Path:
         """What pointed where, when, by whom: one JSON object a line."""
         return self.apps / "history.jsonl"
@@ -80,6 +90,10 @@ class Layout:
         """The release's own modulefile; published modules are symlinks to it."""
         return self.prefix(release) / "modulefile"
 
+    def declared(self, release: Release) -> Path:
+        """What the release's packages say about their own tests, kept by the build."""
+        return self.prefix(release) / "declared.json"
+
     def tests(self, release: Release) -> Path:
         """JUnit results of the release's tests."""
         return self.prefix(release) / "tests.xml"
@@ -92,6 +106,10 @@ class Layout:
         """The launchers."""
         return self.prefix(release) / "bin"
 
+    def keep(self, release: Release) -> Path:
+        """A file that pins a release: `prune` leaves it alone as long as this is there. Its text says why."""
+        return self.prefix(release) / "keep"
+
     def alias(self, name: str) -> Path:
         """The symlink of an alias: `analysis3-23.04`, `analysis3`."""
         return self.envs / name
@@ -102,4 +120,4 @@ class Layout:
 
     def candidate_module(self, name: str) -> Path:
         """The modulefile of a candidate that is to be tried: in a tree of its own, unseen by `module avail`."""
-        return self.apps / "candidates" / self.product / name
+        return self.candidates / self.product / name

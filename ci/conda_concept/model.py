@@ -7,9 +7,8 @@ every mistake in a file is found in one go.
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -65,6 +64,26 @@ class ExcludeNewer(Strict):
     except_packages: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class Expectation(Strict):
+    """What people know about a test: its title (`import numpy`; `*` matches), why, and where it is followed up."""
+
+    test: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=300)
+    issue: str = Field(default="", max_length=300, pattern=r"^(https://\S+)?$")
+
+
+class TestsConfig(Strict):
+    """`tests:` in a config: what not to run, what is known to fail, and how long a test may take, in seconds."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    skip: tuple[Expectation, ...] = Field(default=(), strict=False)
+    expect_fail: tuple[Expectation, ...] = Field(default=(), strict=False)
+    timeout: int = Field(default=120, ge=1, le=3600)
+    #: By the title of a test, where one needs another limit.
+    timeouts: Mapping[str, Annotated[int, Field(ge=1, le=36000)]] = Field(default_factory=dict)
+
+
 class Config(Strict):
     """`environments/NAME/config.yml`: everything about an environment that conda's own format has no place for."""
 
@@ -76,6 +95,8 @@ class Config(Strict):
     virtual_packages: Mapping[str, str] = Field(default_factory=dict)
     channel_priority: Literal["strict", "disabled"] = "strict"
     allowed_channels: tuple[str, ...] = Field(default=("conda-forge",), strict=False, min_length=1)
+    #: Hosts that pip's packages may come from, beside the addresses that the spec itself names.
+    pip_hosts: tuple[str, ...] = Field(default=(), strict=False)
     exclude_newer: ExcludeNewer | None = None
     #: Packages that may come from a channel's `broken` label.
     allow_broken: tuple[str, ...] = Field(default=(), strict=False)
@@ -96,6 +117,7 @@ class Config(Strict):
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
     #: Host folders that this environment needs to see, beside the site's.
     binds: tuple[str, ...] = Field(default=(), strict=False)
+    tests: TestsConfig = TestsConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +164,28 @@ class Package:
     noarch: Literal["python", "generic"] | None = None
     category: str = "main"
     optional: bool = False
+    #: Of a pip entry that was asked for by address: that address (`git+https://…@COMMIT`), as conda-lock keeps it.
+    source: str | None = None
+
+    @property
+    def _parts(self) -> list[str]:
+        """The address cut into channel, subdir and file name; plain string work, since it runs thousands of times."""
+        return self.url.partition("#")[0].rsplit("/", 2)
 
     @property
     def filename(self) -> str:
         """The archive's name, without its folder."""
-        return unquote(PurePosixPath(urlsplit(self.url).path).name)
+        return unquote(self._parts[-1].partition("?")[0])
 
     @property
     def subdir(self) -> str:
         """The channel's folder that holds it: `linux-64`, `noarch`; empty for pip."""
-        return PurePosixPath(urlsplit(self.url).path).parent.name if self.manager == "conda" else ""
+        return self._parts[-2] if self.manager == "conda" and "/" in self.url else ""
 
     @property
     def channel(self) -> str:
         """The channel's name as people write it: what stands before the subdir, without the channel alias."""
-        if self.manager == "pip":
-            return "pip"
-        base = self.url.removesuffix(f"/{self.subdir}/{PurePosixPath(urlsplit(self.url).path).name}")
-        return base.removeprefix(CHANNEL_ALIAS + "/")
+        return "pip" if self.manager == "pip" else self._parts[0].removeprefix(CHANNEL_ALIAS + "/")
 
     @property
     def day(self) -> dt.date | None:
@@ -176,13 +202,18 @@ CHANNEL_ALIAS = "https://conda.anaconda.org"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The solver's exact answer, in the order of the file; `metadata` is what a file of another tool brought along."""
+    """The solver's exact answer, in the order of the file.
+
+    `content_hash` has, for each platform, a digest of what was asked. `extra` is the rest of the file's metadata as
+    JSON text (git and time facts, credentials' variable names): kept for the tool that wrote it, never read here.
+    """
 
     packages: tuple[Package, ...]
     channels: tuple[str, ...]
     platforms: tuple[str, ...]
     content_hash: tuple[tuple[str, str], ...]
     sources: tuple[str, ...] = ("environment.yml",)
+    extra: str = "{}"
 
     def on(self, platform: str) -> tuple[Package, ...]:
         """The packages for one platform."""
@@ -190,14 +221,25 @@ class Lock:
 
 
 ChangeKind = Literal["added", "removed", "upgrade", "downgrade", "rebuild", "channel"]
+#: Reasons to look twice, riskiest first.
+FlagKind = Literal["needed", "downgrade", "major", "key", "channel", "license", "young"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One reason to look twice at a change: its kind for programs, its words for people."""
+
+    kind: FlagKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happens to one package between two locks, and why.
 
-    `requested` is True where the spec itself asks for it; otherwise `why` is the shortest chain of names from a
-    request to it, request first. `flags` are reasons to look twice, in words.
+    `requested` is True where the spec itself names it; `demanded` where the spec could not be met without this very
+    change (a new request, a new pin, a request that is gone). `why` is the shortest chain of names from a
+    request to it, request first and itself last. `flags` are reasons to look twice, riskiest first.
     """
 
     kind: ChangeKind
@@ -207,7 +249,8 @@ class Change:
     new: Package | None
     requested: bool
     why: tuple[str, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    demanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +261,15 @@ class Diff:
     changes: tuple[Change, ...]
     packages_before: int
     packages_after: int
+    #: Bytes to download for all packages before and after; a package without a known size counts as nothing.
     bytes_before: int
     bytes_after: int
+    #: Bytes to download for what is new or changed.
+    bytes_new: int = 0
+    #: Packages of the lock after whose size is not known.
+    unsized: int = 0
+    #: Things to know about the whole lock, in words: removed from a channel, provided by pip and conda at once.
+    notes: tuple[str, ...] = ()
 
 
 # --- what is built ------------------------------------------------------------------------------------------------
@@ -248,6 +298,15 @@ class Alias:
 
     name: str
     target: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """One alias that pointed at `before` and now points at `after`; empty: it was not there, it is not there now."""
+
+    alias: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,13 +392,98 @@ class Verdict:
     """`tests.json`: what the tests said about one image; it counts for that image only.
 
     `counts` are results by kind (passed, new failure, known failure, fixed, skipped, …); `baseline` is the release
-    that they were compared with, empty where there was none.
+    that they were compared with, empty where there was none. `report_sha256` is the digest of `tests.xml`, so that
+    `verify` can tell whether that file is still the one that was judged; empty where there is none.
     """
 
     image_sha256: str
     passed: bool
     counts: tuple[tuple[str, int], ...]
     baseline: str = ""
+    report_sha256: str = ""
+
+
+Action = Literal["publish", "rollback", "prune", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the store's history: who did what, when (ISO 8601, UTC), and from which sources.
+
+    `removed` are releases that are gone (`analysis3-23.04/1a2b3c4d`); `forced` is the reason that somebody gave to
+    publish against the rules, empty otherwise; `source` and `lock_digest` are those of `release`.
+    """
+
+    when: str
+    who: str
+    action: Action
+    release: Release | None
+    moves: tuple[Move, ...] = ()
+    removed: tuple[str, ...] = ()
+    source: Source = Source()
+    lock_digest: str = ""
+    forced: str = ""
+
+
+# --- what the store says about itself ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One release directory in a list.
+
+    `names` are the aliases and candidate modules that mean it, its label first; `tests` is what they said in a word
+    or two. `packages`, `image_size` (bytes) and `finished` (ISO 8601, UTC) are None where it is incomplete or cannot
+    be read, and `trouble` then says why.
+    """
+
+    release: Release
+    state: Literal["published", "former", "candidate", "incomplete"]
+    names: tuple[str, ...]
+    finished: str | None = None
+    packages: int | None = None
+    image_size: int | None = None
+    tests: str = ""
+    source: Source = Source()
+    pinned: str | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One path of a release that is not what its record says; `path` is relative to the release directory."""
+
+    release: Release
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What prune makes of one release, and why, in words."""
+
+    release: Release
+    keep: bool
+    why: str
+
+
+Severity = Literal["broken", "risk", "untidy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit together: what it is, what it means for users, and what to do.
+
+    broken: something that users type does not work. risk: it works, and may stop or be changed by others. untidy:
+    nobody notices but the maintainer. `mended` says what `doctor --repair` does about it, empty where people decide.
+    """
+
+    severity: Severity
+    where: str
+    what: str
+    meaning: str
+    advice: str
+    mended: str = ""
 
 
 # --- where it is built --------------------------------------------------------------------------------------------
@@ -350,6 +494,19 @@ class Groups(Strict):
 
     users: str | None = None
     owners: str | None = None
+
+
+class Retention(Strict):
+    """What `prune` keeps, besides everything that is pointed at, pinned or in use."""
+
+    #: Days that a release stays after it was last pointed at: longer than the longest job and its requeues.
+    grace_days: float = Field(default=30, ge=0)
+    #: Days that a candidate which was never published stays; a closed pull request ends them at once.
+    candidate_days: float = Field(default=30, ge=0)
+    #: Builds of one label that stay beside the present one, newest first, so that there is something to roll back to.
+    keep_builds: int = Field(default=2, ge=0)
+    #: Hours without a sign of life after which a lock that another machine holds counts as left behind.
+    lock_hours: float = Field(default=6, gt=0)
 
 
 class Squash(Strict):
@@ -373,12 +530,19 @@ class Site(Strict):
     #: The folder below `apps/` and `modules/`, and so the first half of `module load conda_concept/analysis3`.
     product: str = "conda_concept"
     groups: Groups = Groups()
+    retention: Retention = Retention()
+    #: The environment that a bare `module load PRODUCT` loads (its stable); none: the only one there is, if so.
+    default_environment: EnvironmentName | None = None
     runtime: Literal["singularity", "namespace"] = "singularity"
     #: Host folders that are visible inside, where they exist.
     binds: tuple[str, ...] = Field(default=(), strict=False)
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
+    #: Whom tests run as when the release account is root; none: `nobody`. Code of packages never runs as root.
+    test_user: str | None = None
+    #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
+    host_libraries: tuple[str, ...] = Field(default=(), strict=False)
     #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
     #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
     mounting: Literal["shared", "container"] = "shared"

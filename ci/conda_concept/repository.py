@@ -50,6 +50,15 @@ class Repository:
         folder = self.folder(name)
         return read_spec(name, self._source(folder / "environment.yml"), self._source(folder / "config.yml"))
 
+    def tests(self, name: str) -> dict[str, str]:
+        """The environment's own test files: path below its `tests/` to text."""
+        folder = self.folder(name) / "tests"
+        return {
+            str(path.relative_to(folder)): read_text(path, MAX_BYTES)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
     def lock_path(self, name: str) -> Path:
         """Where the lock of an environment is, or will be."""
         return self.folder(name) / "conda-lock.yml"

@@ -1,15 +1,18 @@
 """The one door to other programs: argument lists, no shell, a quoted echo, an explicit environment."""
 
 import os
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NoReturn
 
 from conda_concept.errors import ConcError, ToolError
 
@@ -102,17 +105,63 @@ def run(
     return finished
 
 
+@dataclass(slots=True)
+class Talk:
+    """A program that answers line by line while it runs; see `talking`."""
+
+    process: subprocess.Popen[bytes]
+    stderr: IO[bytes]
+
+    def lines(self, silence: float) -> Iterator[bytes]:
+        """Its lines as they come, until it closes its output, or says nothing for `silence` seconds."""
+        if self.process.stdout is None:  # cannot be: `talking` asks for a pipe
+            return
+        fd, rest = self.process.stdout.fileno(), b""
+        while select.select([fd], [], [], silence)[0]:
+            chunk = os.read(fd, 1 << 16)
+            if not chunk:
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(timeout=silence)
+                break
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error."""
+        self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - 4000))
+        return _text(self.stderr.read())
+
+
 @contextmanager
-def _started(words: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> Iterator[subprocess.Popen[bytes]]:
+def talking(argv: Sequence[str | Path], *, env: Mapping[str, str], feed: bytes) -> Iterator[Talk]:
+    """Start a program, give it `feed` as its standard input, and listen; it ends, with its group, when we leave."""
+    with TemporaryFile() as stdin, TemporaryFile() as stderr:
+        stdin.write(feed)
+        stdin.seek(0)
+        with _started(tuple(str(word) for word in argv), env, None, stdin=stdin, stderr=stderr) as process:
+            yield Talk(process, stderr)
+
+
+@contextmanager
+def _started(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    *,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    stderr: IO[bytes] | int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[bytes]]:
     """A running child in a group of its own, ended with its group if the caller leaves early."""
     try:
         process = subprocess.Popen(
             list(words),
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             start_new_session=True,
         )
     except FileNotFoundError as error:
@@ -125,6 +174,9 @@ def _started(words: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> 
     finally:
         if process.returncode is None:
             _end_group(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -144,3 +196,17 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", errors="replace")
+
+
+def leave(status: int) -> NoReturn:
+    """End this process with `status`, whatever threads are still alive.
+
+    The solver's threads outlive a solve, and one that wakes up while the interpreter shuts down crashes it (a
+    segmentation fault in place of exit code 0). Output is flushed; nothing else is run, so call it last.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            status = status or 1  # nobody reads our output any more
+    os._exit(status)

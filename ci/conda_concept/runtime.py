@@ -17,7 +17,19 @@ from conda_concept.run import CLEAN_ENVIRONMENT, run
 
 #: What every container needs a place for, whatever the site binds. The last one is Apptainer's own: with it, one
 #: container can start another.
-_MOUNT_POINTS = ("dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "var/tmp", "var/lib/apptainer/mnt/session")
+_MOUNT_POINTS = (
+    "dev",
+    "etc",
+    "home",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+    "var/tmp",
+    "var/lib/apptainer/mnt/session",
+)
 #: Where the host's /usr has what these names at the top are links to (merged /usr; Debian 12, RHEL 8 and later).
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 

@@ -12,11 +12,15 @@ ORDER = (
     *(
         "errors",
         "model",
+        "results",
         "document",
         "spec",
         "site",
         "lockfile",
+        "lockcheck",
         "changes",
+        "importing",
+        "solvertext",
         "explain",
         "matrix",
         "identity",
@@ -25,8 +29,24 @@ ORDER = (
     ),
     *("render", "plan"),
     # Side effects only below this line.
-    *("progress", "run", "repository", "localchannel", "download", "store", "solver", "image", "sandbox", "runtime"),
-    *("testing", "executor", "github", "steps", "commands", "cli"),
+    *(
+        "progress",
+        "run",
+        "repository",
+        "localchannel",
+        "download",
+        "store",
+        "channels",
+        "solver",
+        "pipsolver",
+        "pipworker",
+        "locking",
+        "image",
+        "sandbox",
+        "assembly",
+        "runtime",
+    ),
+    *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
 )
 PURE = ORDER[: ORDER.index("progress")]
 #: Modules of the standard library and of others that reach outside.

@@ -1,6 +1,7 @@
 """What every subcommand gets: the process's surroundings, read once, and the edges made from them when needed."""
 
 import argparse
+import datetime as dt
 import json
 import os
 import sys
@@ -8,13 +9,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from conda_concept.download import Cache
+from conda_concept.errors import InputError, NotFoundError
 from conda_concept.layout import Layout
-from conda_concept.model import CHANNEL_ALIAS, Site
+from conda_concept.model import CHANNEL_ALIAS, Lock, Release, Site, Spec
 from conda_concept.progress import Reporter
-from conda_concept.repository import Repository
+from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
+
+if TYPE_CHECKING:
+    from conda_concept.assembly import Assembler
+    from conda_concept.solver import Settings
+    from conda_concept.steps.edges import Edges
+    from conda_concept.store import Store
+    from conda_concept.store.finding import Prefer
 
 Handler = Callable[["Context", argparse.Namespace], int]
 
@@ -62,6 +71,69 @@ class Context:
     def cache(self) -> Cache:
         """Where archives are kept, and where they come from."""
         return Cache(Path(self.site.cache), self.channel_alias)
+
+    @cached_property
+    def store(self) -> "Store":
+        """The site's store."""
+        from conda_concept.store import Store
+
+        return Store.open(self.layout, self.site, self.reporter.warn)
+
+    @cached_property
+    def assembler(self) -> "Assembler":
+        """What builds images here."""
+        from conda_concept.assembly import Assembler
+
+        return Assembler(self.site, self.cache, self.reporter, self.workers)
+
+    @cached_property
+    def edges(self) -> "Edges":
+        """Everything that a whole path needs."""
+        from conda_concept.steps.edges import Edges
+
+        settings = self.solver_settings()
+        return Edges(self.repository, self.store, self.assembler, settings, self.reporter, self.workers)
+
+    def solver_settings(self, time_limit: float | None = None) -> "Settings":
+        """How this run solves."""
+        from conda_concept.solver import TIME_LIMIT, Settings
+
+        return Settings(
+            channel_alias=self.channel_alias,
+            time_limit=time_limit or TIME_LIMIT,
+            now=dt.datetime.now(tz=dt.UTC),
+            cache=Path(self.site.cache) / "repodata",
+            pip_index=self.environ.get("PIP_INDEX_URL", ""),
+            environ=self.environ,
+        )
+
+    def find_release(self, text: str, *, prefer: "Prefer") -> Release:
+        """The release that somebody means by `text`."""
+        from conda_concept.store.finding import find_release
+
+        return find_release(self.store.reader.state(), self.layout, text, prefer=prefer)
+
+    def lock_text(self, name: str, file: str | None) -> str:
+        """The text of an environment's lock, or of the file that is named instead."""
+        text = read_text(Path(file), MAX_LOCK_BYTES) if file else self.repository.lock_text(name)
+        if text is None:
+            raise NotFoundError(f"{name} has no lock yet.", hint=f"Make one with `conda-concept lock {name}`.")
+        return text
+
+    def read_lock(self, text: str, spec: Spec) -> Lock:
+        """A lock that is fit for a build: from allowed channels only, hashed, whole."""
+        from conda_concept.lockcheck import check_lock
+        from conda_concept.lockfile import loads
+
+        lock = loads(text)
+        problems = [
+            problem
+            for platform in lock.platforms
+            for problem in check_lock(lock, spec, platform, spec.config.virtual_packages)
+        ]
+        if problems:
+            raise InputError(f"the lock of {spec.name} does not fit its spec:", problems=problems)
+        return lock
 
     @cached_property
     def workers(self) -> int:

@@ -14,7 +14,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.plan import plan  # noqa: PLC0415 - a command loads only what it needs
+    from conda_concept.steps.plan import plan
 
     found = plan(context.repository, arguments.base, context.site_name)
     matrix = github_matrix(found)
@@ -31,7 +31,7 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.check import check  # noqa: PLC0415 - a command loads only what it needs
+    from conda_concept.steps.check import check
 
     checked = check(context.repository, arguments.names)
     valid = [*(f"environment {name}" for name in checked.environments), *(f"site {name}" for name in checked.sites)]

@@ -1,5 +1,6 @@
 """Make a whole local channel: this interpreter and the wheels that pip chooses for it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,14 +9,15 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from conda_concept.errors import InputError, NetworkError
+from conda_concept.errors import ConcError, InputError, NetworkError, SpaceError, ToolError
 from conda_concept.localchannel.indexing import index
 from conda_concept.localchannel.interpreter import write_interpreter
 from conda_concept.localchannel.wheel import wheel_package
@@ -75,10 +77,26 @@ def make_channel(
     is added too. A channel that was made from the same requirements by the same code is left as it is; one that
     was not finished is made again. The same wheels give the same bytes.
 
+    One process at a time makes a channel.
+
     Raises:
         NetworkError: if pip could not reach its index.
         InputError: if there is no set of wheels for these requirements.
+        SpaceError: if the disk is full.
+        ToolError: if pip, `patchelf` or this interpreter's `ensurepip` is missing.
     """
+    with _full_disk_explained(out_dir):
+        return _make(out_dir, requirements, reporter, environ, earlier)
+
+
+def _make(
+    out_dir: Path,
+    requirements: Sequence[str],
+    reporter: Reporter,
+    environ: Mapping[str, str],
+    earlier: Sequence[str],
+) -> ChannelFacts:
+    """See `make_channel`."""
     inputs = _digest_of_inputs(requirements, earlier)
     facts = _finished(out_dir, inputs)
     if facts is not None:
@@ -177,16 +195,41 @@ def _download(
     try:
         run(argv, env={**CLEAN_ENVIRONMENT, **allowed}, timeout=1800)
     except CommandError as error:
-        if any(sign in error.output for sign in _NO_NETWORK):
-            raise NetworkError(
-                f"pip could not reach its package index: {_last_line(error.output)}",
-                hint="Check the network, or tell pip of a mirror or proxy (PIP_INDEX_URL, HTTPS_PROXY), and try again.",
-            ) from error
-        raise InputError(
-            f"pip finds no wheels for {', '.join(requirements)}: {_last_line(error.output)}",
-            hint=f"Only wheels for Python {platform.python_version()} on this machine are taken, never sources.",
-        ) from error
+        raise _explained(error, requirements) from error
     return sorted(folder.glob("*.whl"))
+
+
+def _explained(error: CommandError, requirements: Sequence[str]) -> ConcError:
+    """What pip's failure means."""
+    said = _last_line(error.output)
+    unreached = [line.strip() for line in error.output.splitlines() if any(sign in line for sign in _NO_NETWORK)]
+    if unreached:
+        return NetworkError(
+            f"pip could not reach its package index: {unreached[-1][:300]}",
+            hint="Check the network, or tell pip of a mirror or proxy (PIP_INDEX_URL, HTTPS_PROXY), and try again.",
+        )
+    if os.strerror(errno.ENOSPC) in error.output:
+        return SpaceError("no space left for the wheels that pip downloads.", hint="Free some space and run it again.")
+    if "No module named pip" in error.output:
+        return ToolError(f"{sys.executable} has no pip.", hint="Run `ci/setup`, which makes an environment that has.")
+    return InputError(
+        f"pip finds no wheels for {', '.join(requirements)}: {said}",
+        hint=f"Only wheels for Python {platform.python_version()} on this machine are taken, never sources.",
+    )
+
+
+@contextmanager
+def _full_disk_explained(where: Path) -> Iterator[None]:
+    """Turn the operating system's "no space" into a message for people."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SpaceError(
+            f"no space left for the channel {where} ({error.strerror}).",
+            hint="Free some space and run it again: a channel that was not finished is made anew.",
+        ) from error
 
 
 def _pip_words(folder: Path, requirements: Sequence[str], *, alone: bool) -> list[str]:

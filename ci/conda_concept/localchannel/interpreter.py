@@ -72,6 +72,11 @@ class _Python:
         return ".".join(self.version.split(".")[:2])
 
     @property
+    def tag(self) -> str:
+        """`cp311`."""
+        return f"cp{self.short.replace('.', '')}"
+
+    @property
     def of_system(self) -> bool:
         """Whether it shares its prefix with the operating system, as Debian's own does."""
         return self.prefix == Path("/usr")
@@ -88,36 +93,43 @@ def write_interpreter(channel_dir: Path, executable: Path | None = None) -> Path
         ToolError: if the interpreter does not answer, has no `ensurepip`, or `patchelf` is needed and missing.
     """
     python = _probe(executable or Path(getattr(sys, "_base_executable", "") or sys.executable))
-    major_minor = python.short
-    tag = f"cp{major_minor.replace('.', '')}"
-    abi = PackageSpec(
+    write_package(channel_dir, _abi(python))
+    return write_package(channel_dir, _spec(python))
+
+
+def _abi(python: _Python) -> PackageSpec:
+    """`python_abi`, by which packages with machine code say for which Python they are, as conda-forge has it."""
+    return PackageSpec(
         name="python_abi",
-        version=major_minor,
-        build=f"0_{tag}",
-        constrains=[f"python {major_minor}.*"],
+        version=python.short,
+        build=f"0_{python.tag}",
+        constrains=[f"python {python.short}.*"],
         license="BSD-3-Clause",
         summary="Metapackage to select the Python implementation",
         timestamp=python.built,
     )
-    write_package(channel_dir, abi)
+
+
+def _spec(python: _Python) -> PackageSpec:
+    """The interpreter itself."""
     files = _files(python)
-    spec = PackageSpec(
+    abi = f"python_abi {python.short}.* *_{python.tag}"
+    return PackageSpec(
         name="python",
         version=python.version,
         build="0_cpython",
         subdir="linux-64",
         depends=[f"__glibc >={_glibc_needed(files)},<3.0.a0"],
-        constrains=[f"python_abi {major_minor}.* *_{tag}"],
+        constrains=[abi],
         files=files,
         license="Python-2.0",
         home="https://www.python.org/",
         summary="General purpose programming language",
-        run_exports={"noarch": ["python"], "weak": [f"python_abi {major_minor}.* *_{tag}"]},
+        run_exports={"noarch": ["python"], "weak": [abi]},
         test_imports=["ssl", "sqlite3", "ctypes", "lzma", "bz2", "hashlib", "multiprocessing", "venv", "ensurepip"],
-        test_commands=["python --version", "python3 --version", f"python{major_minor} --version"],
+        test_commands=["python --version", "python3 --version", f"python{python.short} --version"],
         timestamp=python.built,
     )
-    return write_package(channel_dir, spec)
 
 
 def _probe(executable: Path) -> _Python:
@@ -161,7 +173,8 @@ def _files(python: _Python) -> dict[str, Entry]:
     found = {path: _with_placeholder(python, entry) for path, entry in found.items()}
     if python.of_system:
         found |= like_upstream(found, python.short, python.include, python.multiarch)
-    return _relocatable(found, bytes(python.libdir))
+    # Debian's has no search paths; its library folder is the system's.
+    return found if python.of_system else _relocatable(found, bytes(python.prefix))
 
 
 def _programs(python: _Python) -> dict[str, Entry]:
@@ -188,16 +201,18 @@ def _shared_library(python: _Python) -> dict[str, Entry]:
     name = f"libpython{python.short}.so"
     if f"{name}.1.0".encode() not in python.executable.read_bytes():
         return {}
-    return {
-        f"lib/{name}.1.0": File((python.libdir / f"{name}.1.0").read_bytes(), executable=True),
-        f"lib/{name}": Symlink(f"{name}.1.0"),
-    }
+    # Beside the executable first: an interpreter that was moved still says where it was built for.
+    for folder in (python.prefix / "lib", python.libdir):
+        if (folder / f"{name}.1.0").exists():
+            library = File((folder / f"{name}.1.0").read_bytes(), executable=True)
+            return {f"lib/{name}.1.0": library, f"lib/{name}": Symlink(f"{name}.1.0")}
+    return {}
 
 
 def _tree(root: Path, target: str) -> dict[str, Entry]:
-    """The files below `root`, without what is left out. Links out of the tree are followed, dead ones left out."""
+    """The files below `root` (none if it is not there), without what is left out; links out of it are followed."""
     found: dict[str, Entry] = {}
-    for path in _walk(root):
+    for path in _walk(root) if root.is_dir() else ():
         relative = path.relative_to(root)
         if _LEFT_OUT_FILES.fullmatch(path.name):
             continue
@@ -236,12 +251,12 @@ def _with_placeholder(python: _Python, entry: Entry) -> Entry:
     return File(data, executable=entry.executable)
 
 
-def _relocatable(files: Mapping[str, Entry], libdir: bytes) -> dict[str, Entry]:
-    """Let every ELF file that names the original's folder of libraries look for them beside itself instead."""
+def _relocatable(files: Mapping[str, Entry], prefix: bytes) -> dict[str, Entry]:
+    """Let every ELF file that names the original's prefix (to search for libraries, mostly) search beside itself."""
     result = dict(files)
     groups: dict[str, list[str]] = {}
     for path, entry in files.items():
-        if isinstance(entry, File) and entry.data.startswith(b"\x7fELF") and libdir in entry.data:
+        if isinstance(entry, File) and entry.data.startswith(b"\x7fELF") and prefix in entry.data:
             up = "/".join([".."] * (len(PurePosixPath(path).parts) - 1))
             groups.setdefault(f"$ORIGIN/{up}/lib", []).append(path)
     if not groups:

@@ -137,7 +137,9 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
             ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
         ]
     if facts.kernel:
-        own.append(ReleaseFile(f"share/jupyter/kernels/{facts.release.label}/kernel.json", _kernel(facts), 0o644, "file"))
+        own.append(
+            ReleaseFile(f"share/jupyter/kernels/{facts.release.label}/kernel.json", _kernel(facts), 0o644, "file")
+        )
     launcher = ReleaseFile(LAUNCHER, render_launcher(facts), 0o755, "file")
     return (launcher, *links, *sorted(own, key=lambda file: file.path))
 
@@ -190,7 +192,12 @@ def _activate_script(facts: LauncherFacts) -> str:
     return (
         templates()
         .get_template("activate.sh")
-        .render(prefix=facts.prefix, label=facts.release.label, variables=environment_variables(facts), paths=path_variables(facts))
+        .render(
+            prefix=facts.prefix,
+            label=facts.release.label,
+            variables=environment_variables(facts),
+            paths=path_variables(facts),
+        )
     )
 
 

@@ -13,7 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@$^=:])")
+#: What has a meaning wherever it stands in a line. Underscores inside a word have none.
+_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+#: What has a meaning at the start of a line only.
+_LINE_START = re.compile(r"^(?:[-+=#>]|\d+(?=[.)]))")
+#: What GitHub turns into a link, a mention or a picture: broken by a zero-width joiner, which a backslash is not.
+_LINKED = re.compile(r"@|#(?=\d)|\bGH-(?=\d)|:(?=//)|:(?=[a-z0-9_+-]+:)|\bwww(?=\.)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -43,9 +48,9 @@ def markdown(value: str) -> str:
     """Text that GitHub shows as it is: no markup, no HTML, no mention, no link, in one line."""
     flat = " ".join(_CONTROL.sub("�", value).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A backslash does not stop a mention or an issue link; a zero-width joiner behind the sign does.
-    flat = _MARKDOWN.sub(r"\\\1", flat)
-    return flat.replace("\\@", "@\u200d").replace("\\#", "#\u200d")
+    flat = _MARKDOWN.sub(r"\\\g<0>", flat)
+    flat = _LINKED.sub("\\g<0>\u200d", flat)
+    return _LINE_START.sub(lambda match: f"\\{match[0]}" if not match[0].isdigit() else f"{match[0]}\u200d", flat)
 
 
 def code(value: str) -> str:
@@ -55,6 +60,13 @@ def code(value: str) -> str:
     fence = "`" * (longest + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") or not flat else ""
     return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def fenced(value: str) -> str:
+    """A block that shows exactly `value`, line by line: nothing in it can end the block early."""
+    flat = _CONTROL.sub("�", value)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", flat)), default=0))
+    return f"{fence}text\n{flat}\n{fence}"
 
 
 @cache

@@ -1,0 +1,157 @@
+"""From a lock to a finished image file in scratch, step by step; the store takes it from there."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage, rmtree
+from tempfile import mkdtemp
+
+from conda_concept import image, sandbox
+from conda_concept.download import Cache, disk_error, fetch_all
+from conda_concept.errors import BuildError, SpaceError
+from conda_concept.model import Activation, Package, Site, Spec
+from conda_concept.progress import Reporter
+from conda_concept.run import CommandError, run
+from conda_concept.runtime import activation_between
+from conda_concept.testing import declared
+
+#: Prints the environment before and after the packages' activation scripts, as conda runs them: by bash, in order.
+_ACTIVATE = """
+export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"
+env -0
+printf '\\0'
+for script in "$1"/etc/conda/activate.d/*.sh; do [ ! -f "$script" ] || . "$script" >&2; done
+env -0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A squashed environment: the tree it was made from, the image file, and what can be said of them.
+
+    `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
+    and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
+    say about their own tests (JSON).
+    """
+
+    tree: Path
+    image: Path
+    files: int
+    content_size: int
+    commands: tuple[str, ...]
+    metadata: tuple[str, ...]
+    activation: Activation
+    has_kernel: bool
+    declared: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembler:
+    """The edges of an assembly: where archives and scratch are, how many CPUs, whom to tell."""
+
+    site: Site
+    cache: Cache
+    reporter: Reporter
+    workers: int
+
+    @contextmanager
+    def assembled(self, spec: Spec, packages: Sequence[Package], prefix: Path) -> Iterator[Assembled]:
+        """An image of `packages` for `prefix`; everything in scratch is gone when the block ends, however it ends."""
+        scratch = self._scratch()
+        try:
+            yield self._assemble(spec, packages, prefix, scratch)
+        except OSError as error:
+            raise disk_error(error, scratch) from error
+        finally:
+            rmtree(scratch, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        folder = Path(self.site.scratch)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        return folder
+
+    def _scratch(self) -> Path:
+        folder = self._folder()
+        try:
+            return Path(mkdtemp(prefix="conda-concept-build-", dir=folder))
+        except OSError as error:
+            raise disk_error(error, folder) from error
+
+    def _assemble(self, spec: Spec, packages: Sequence[Package], prefix: Path, scratch: Path) -> Assembled:
+        tree, target = scratch / "tree", scratch / "image.sqsh"
+        tree.mkdir(mode=0o755)
+        step = self.reporter.step
+        with step(f"download {len(packages)} packages"):
+            fetched = fetch_all(packages, self.cache, self.reporter)
+            self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
+        with step("install into a clean prefix"):
+            image.install_conda(packages, tree, prefix, self.cache, self.reporter)
+            image.install_wheels(packages, tree, prefix, self.cache)
+            image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
+            self._warn(tree)
+        with step("compile bytecode"):
+            self._compile(tree, prefix)
+        with step("run activation scripts"):
+            activation = self._activation(spec, tree, prefix)
+        with step("squash"):
+            files, size = image.tree_size(tree)
+            image.squash(tree, target, self.site.squash, self.workers)
+        return Assembled(
+            tree=tree,
+            image=target,
+            files=files,
+            content_size=size,
+            commands=image.commands(tree),
+            metadata=tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json"))),
+            activation=activation,
+            declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
+            has_kernel=any(package.name == "ipykernel" for package in packages),
+        )
+
+    def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
+        words = ["/bin/bash", "-c", _ACTIVATE, "activation", str(prefix)]
+        done = run(sandbox.command(tree, prefix, words), check=False, timeout=300)
+        if done.returncode != 0:
+            raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
+        before, _, after = done.stdout.partition("\0\0")
+        found = activation_between(_variables(before), _variables(after))
+        # conda sets an environment's own variables after the scripts.
+        chosen = dict(spec.variables)
+        kept = tuple((name, value) for name, value in found.set if name not in chosen)
+        return Activation(set=(*kept, *spec.variables), prepend=found.prepend, unset=found.unset)
+
+    def check_scratch(self, size: int) -> None:
+        """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
+        folder = self._folder()
+        free = disk_usage(folder).free
+        if free < size:
+            raise SpaceError(
+                f"{folder} has {free / 1e9:,.1f} GB free; this build may need {size / 1e9:,.1f} GB there.",
+                hint="Free some space, or name another folder as `scratch` in the site file.",
+            )
+
+    def _warn(self, tree: Path) -> None:
+        skipped = image.link_scripts(tree)
+        if skipped:
+            self.reporter.warn(f"link scripts do not run in a build; {len(skipped)} package(s) bring one: {skipped}")
+        clobbered = image.clobbered(tree)
+        if clobbered:
+            self.reporter.warn(f"{len(clobbered)} file(s) belong to two packages, the last one won: {clobbered[:5]}")
+
+    def _compile(self, tree: Path, prefix: Path) -> None:
+        if not (tree / "bin" / "python3").exists():
+            return
+        words = image.compile_argv(prefix, self.workers)
+        done = run(sandbox.command(tree, prefix, words), check=False)
+        # Status 1 is a file that is not Python for this version (templates, Python 2 samples): real packages have some.
+        if done.returncode not in (0, 1):
+            raise BuildError(f"bytecode could not be compiled: {CommandError(words, done.returncode, done.stderr)}")
+
+
+def _variables(text: str) -> dict[str, str]:
+    """The output of `env -0` as a mapping."""
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)

@@ -1,0 +1,235 @@
+"""What can be said about an installed package without running it: files, prefix, libraries, bytecode, scripts."""
+
+from __future__ import annotations
+
+import _imp
+import importlib.util
+import os
+import typing
+from dataclasses import dataclass, field
+
+from conda_concept.inside.elf import Elf, Finder
+from conda_concept.inside.survey import Owner, site_packages
+
+#: glibc's own parts: always the host's, because conda environments never bring them.
+GLIBC = (
+    "libc",
+    "libm",
+    "libdl",
+    "libpthread",
+    "librt",
+    "libutil",
+    "libresolv",
+    "libnsl",
+    "libanl",
+    "libmvec",
+    "libBrokenLocale",
+)
+#: A longer first line is cut or refused by kernels before 5.1. (execve(2))
+LONGEST_SHEBANG = 127
+#: How many files without bytecode are compiled to see whether one could have any.
+COMPILED = 50
+
+
+@dataclass
+class Checker:
+    """The checks for one prefix. `foreign`: strings that must not be left in files, such as the staging folder."""
+
+    prefix: str
+    foreign: tuple[str, ...] = ()
+    host_folders: tuple[str, ...] = ()
+    finder: Finder = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The interpreter's own search path is what its extension modules inherit."""
+        self.finder = Finder(os.path.join(self.prefix, "bin/python3"))
+
+    def all_of(self, owner: Owner) -> typing.Iterator[dict[str, object]]:
+        """One result for each kind of thing that the package has: {check, package, looked_at, problems}."""
+        for check, method in (
+            ("files", self.files),
+            ("prefix", self.placeholders),
+            ("libraries", self.libraries),
+            ("bytecode", self.bytecode),
+            ("scripts", self.scripts),
+        ):
+            looked_at, problems = method(owner)
+            if looked_at:
+                yield {"check": check, "package": owner.name, "looked_at": looked_at, "problems": problems}
+
+    def files(self, owner: Owner) -> tuple[int, list[str]]:
+        """Every file that the record lists is there, with the size that it says."""
+        problems = []
+        facts = {str(path.get("_path")): path for path in owner.paths}
+        for path in owner.files:
+            full = os.path.join(self.prefix, path)
+            try:
+                status = os.lstat(full)
+            except OSError as error:
+                problems.append(f"{path}: {error.strerror}")
+                continue
+            if os.path.islink(full):
+                if not os.path.exists(full):
+                    problems.append(f"{path}: a link to nowhere ({os.readlink(full)})")
+                continue
+            fact = facts.get(path, {})
+            size = fact.get("size_in_bytes")
+            if isinstance(size, int) and size != status.st_size and not fact.get("prefix_placeholder"):
+                problems.append(f"{path}: {status.st_size} bytes, its record says {size}")
+        return len(owner.files), problems
+
+    def placeholders(self, owner: Owner) -> tuple[int, list[str]]:
+        """Where the package's record asks for it, the build's prefix has been replaced by this one."""
+        problems = []
+        marked = [path for path in owner.paths if path.get("prefix_placeholder")]
+        for path in marked:
+            content = self._content(str(path["_path"]))
+            old = str(path["prefix_placeholder"])
+            if old != self.prefix and old.encode() in content:
+                problems.append(f"{path['_path']}: still holds the build's prefix {old[:60]}")
+            problems += [f"{path['_path']}: holds {text}" for text in self.foreign if text.encode() in content]
+        return len(marked), problems
+
+    def _content(self, path: str) -> bytes:
+        try:
+            with open(os.path.join(self.prefix, path), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""  # `files` says so
+
+    def libraries(self, owner: Owner) -> tuple[int, list[str]]:
+        """Every library that a binary asks for is found, in the prefix or in an allowed folder of the host.
+
+        A library that another binary of the package asks for is looked at from there: the loader hands the asking
+        binary's RPATH down, and wheels rely on that for the libraries that they bundle.
+        """
+        binaries, problems = self._binaries(owner)
+        brought = {name for elf in binaries.values() for name in elf.needed}
+        for path, elf in binaries.items():
+            if os.path.basename(path) in brought:
+                continue
+            try:
+                lost, found = self.finder.missing(os.path.join(self.prefix, path))
+            except (OSError, ValueError) as error:
+                problems.append(f"{path}: {error}")
+                continue
+            problems += [f"{path}: {name} is nowhere" for name in lost]
+            problems += [
+                f"{path}: {name} comes from the host ({place})"
+                for name, place in found.items()
+                if name in elf.needed and not self._may_come_from(name, place)
+            ]
+        return len(binaries), problems
+
+    def _binaries(self, owner: Owner) -> tuple[dict[str, Elf], list[str]]:
+        """The package's libraries and programs for this interpreter's machine, and what is wrong with the others."""
+        python = self.finder.elf(os.path.realpath(self.finder.executable))
+        binaries: dict[str, Elf] = {}
+        problems: list[str] = []
+        for path in owner.files:
+            full = os.path.join(self.prefix, path)
+            if os.path.islink(full) or not (".so" in os.path.basename(path) or path.startswith(("bin/", "libexec/"))):
+                continue
+            try:
+                elf = self.finder.elf(full)
+            except (OSError, ValueError) as error:
+                problems.append(f"{path}: {error}")
+                continue
+            if elf is not None and (python is None or elf.kind == python.kind):
+                binaries[path] = elf
+        return binaries, problems
+
+    def _may_come_from(self, name: str, place: str) -> bool:
+        root = os.path.realpath(self.prefix)
+        return (
+            place.startswith(root + "/")
+            or name.split(".so", maxsplit=1)[0] in GLIBC
+            or any(place.startswith(os.path.realpath(folder).rstrip("/") + "/") for folder in self.host_folders)
+        )
+
+    def bytecode(self, owner: Owner) -> tuple[int, list[str]]:
+        """Every source has bytecode that this interpreter takes as it is; a read-only image cannot write it later."""
+        library = os.path.dirname(site_packages()) + "/"
+        sources = [path for path in owner.files if path.endswith(".py") and path.startswith(library)]
+        missing, stale = [], []
+        for path in sources:
+            state = self._bytecode_state(path)
+            if state == "missing":
+                missing.append(path)
+            elif state:
+                stale.append(f"{path}: {state}")
+        problems = _counted(stale, "stale bytecode")
+        if missing and any(self._compiles(path) for path in missing[:COMPILED]):
+            problems += _counted(missing, "no bytecode")
+        return len(sources), problems
+
+    def _bytecode_state(self, path: str) -> str:
+        """Empty if the bytecode is good. See PEP 552."""
+        source = os.path.join(self.prefix, path)
+        try:
+            with open(importlib.util.cache_from_source(source), "rb") as file:
+                head = file.read(16)
+            status = os.stat(source)
+        except OSError:
+            return "missing" if os.path.exists(source) else ""  # `files` says so
+        if head[:4] != importlib.util.MAGIC_NUMBER or len(head) < 16:
+            return "made by another interpreter"
+        flags = int.from_bytes(head[4:8], "little")
+        if flags == 0:
+            expected = (int(status.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (
+                status.st_size & 0xFFFFFFFF
+            ).to_bytes(4, "little")
+            return "" if head[8:16] == expected else "its source has another time or size"
+        if flags & 0b10:
+            good = _imp.source_hash(int.from_bytes(importlib.util.MAGIC_NUMBER[:4], "little"), self._content(path))
+            return "" if head[8:16] == good else "its source has another hash"
+        return ""
+
+    def _compiles(self, path: str) -> bool:
+        """Templates and files for another Python have no bytecode and need none."""
+        try:
+            compile(self._content(path), path, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+        return True
+
+    def scripts(self, owner: Owner) -> tuple[int, list[str]]:
+        """The first line of every script in `bin` names a program that is there and that the kernel can start."""
+        problems, looked_at = [], 0
+        for path in owner.files:
+            if not path.startswith("bin/"):
+                continue
+            full = os.path.join(self.prefix, path)
+            try:
+                with open(full, "rb") as file:
+                    line = file.readline(4096).rstrip(b"\r\n")
+            except OSError:
+                continue  # `files` says so
+            if not line.startswith(b"#!"):
+                continue
+            looked_at += 1
+            problem = self._shebang_problem(line[2:].decode("utf-8", "surrogateescape").strip())
+            if len(line) > LONGEST_SHEBANG:
+                problem = problem or f"its first line has {len(line)} bytes; older kernels take {LONGEST_SHEBANG}"
+            if not os.access(full, os.X_OK):
+                problem = problem or "not executable"
+            if problem:
+                problems.append(f"{path}: {problem}")
+        return looked_at, problems
+
+    def _shebang_problem(self, line: str) -> str:
+        words = line.split()
+        if not words:
+            return "its first line names no program"
+        if words[0] == "/bin/sh" and f"'exec' '{self.prefix}" in line:
+            return ""
+        if os.path.basename(words[0]) == "env":
+            name = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
+            folders = [os.path.join(self.prefix, "bin"), "/usr/bin", "/bin", "/usr/local/bin"]
+            there = any(os.access(os.path.join(folder, name), os.X_OK) for folder in folders)
+            return "" if name and there else f"its first line asks for `{name}`, which is nowhere"
+        return "" if os.access(words[0], os.X_OK) else f"its first line names {words[0]}, which is not there"
+
+
+def _counted(examples: list[str], what: str) -> list[str]:
+    return [f"{what}: {len(examples)} file{'s' * (len(examples) != 1)}, such as {examples[0]}"] if examples else []

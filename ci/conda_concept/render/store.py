@@ -1,0 +1,135 @@
+"""What the store's commands say on a terminal: tables and lines. JSON is `record.jsonable` of the same values."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from conda_concept.model import Event, Finding, Judgement, Listed, Move, Problem, Source
+
+_GROUPS = (
+    ("broken", "BROKEN: something that users type does not work"),
+    ("risk", "RISK: it works, and may stop working or be changed by others"),
+    ("untidy", "UNTIDY: nobody notices but you"),
+)
+
+
+def releases_table(rows: Sequence[Listed]) -> str:
+    """Releases at a glance, one a line; a label is written once."""
+    if not rows:
+        return "The store is empty."
+    lines = []
+    label = ""
+    for row in rows:
+        first = row.release.label != label
+        label = row.release.label
+        lines.append(
+            (
+                label if first else "",
+                row.release.build_id,
+                row.state,
+                ", ".join(name for name in row.names if name != label),
+                "" if row.packages is None else row.packages,
+                "" if row.image_size is None else size(row.image_size),
+                (row.finished or "")[:16].replace("T", " "),
+                row.tests,
+                _origin(row),
+            )
+        )
+    headers = ("release", "build", "state", "also known as", "packages", "image", "built (UTC)", "tests", "from")
+    return tabulate(
+        lines, headers=headers, colalign=("left",) * 4 + ("right",) * 2 + ("left",) * 3, disable_numparse=True
+    )
+
+
+def history_table(events: Sequence[Event]) -> str:
+    """What pointed where, when, by whom: one move a line, newest first as given."""
+    if not events:
+        return "Nothing has happened yet."
+    lines = []
+    for event in events:
+        told = [_move(move) for move in event.moves] + [f"{name} removed" for name in event.removed]
+        note = f"FORCED: {event.forced}" if event.forced else source_text(event.source)
+        for number, text in enumerate(told or ["(nothing moved)"]):
+            head = (event.when[:16].replace("T", " "), event.action, event.who) if number == 0 else ("", "", "")
+            lines.append((*head, text, note if number == 0 else ""))
+    return tabulate(lines, headers=("when (UTC)", "what", "who", "moves", "from"), disable_numparse=True)
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """What the doctor found, the worst first, each with its meaning and what to do."""
+    if not findings:
+        return "The store is in order."
+    parts = []
+    for severity, title in _GROUPS:
+        here = [finding for finding in findings if finding.severity == severity]
+        if here:
+            parts.append("\n".join([title, *(_finding(finding) for finding in here)]))
+    mendable = sum(1 for finding in findings if finding.mended)
+    counts = ", ".join(
+        f"{sum(1 for finding in findings if finding.severity == severity)} {severity}" for severity, _ in _GROUPS
+    )
+    tail = f"{counts}; `doctor --repair` mends {mendable} of them." if mendable else f"{counts}."
+    return "\n\n".join([*parts, tail])
+
+
+def judgements_table(judgements: Sequence[Judgement]) -> str:
+    """What prune makes of each release."""
+    if not judgements:
+        return "There are no releases."
+    ordered = sorted(judgements, key=lambda one: (one.keep, one.release))
+    return tabulate(
+        [("keep" if one.keep else "REMOVE", str(one.release), one.why) for one in ordered],
+        headers=("", "release", "why"),
+        disable_numparse=True,
+    )
+
+
+def problems_text(problems: Sequence[Problem], checked: int) -> str:
+    """What verify found."""
+    head = f"{checked} release{'' if checked == 1 else 's'} read"
+    if not problems:
+        return f"{head}: every byte is what its record says."
+    rows = [(str(one.release), one.path, one.text) for one in problems]
+    table = tabulate(rows, headers=("release", "path", "problem"), disable_numparse=True)
+    return f"{table}\n\n{head}, {len(problems)} problem{'' if len(problems) == 1 else 's'}."
+
+
+def operations_text(operations: Sequence[object], *, dry_run: bool) -> str:
+    """What is done, or would be, one operation a line in the order in which they happen."""
+    if not operations:
+        return "Nothing to do: everything is as it should be."
+    head = "Would do, in this order:" if dry_run else "Done, in this order:"
+    return "\n".join([head, *(f"  {number}. {operation}" for number, operation in enumerate(operations, start=1))])
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of ten as file systems count them."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            value = count / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count} B"
+
+
+def source_text(source: Source) -> str:
+    """Where a release comes from, in a few characters."""
+    parts = [f"#{source.pull_request.lstrip('#')}" if source.pull_request else "", source.commit[:7], source.author]
+    return " ".join(part for part in parts if part)
+
+
+def _origin(row: Listed) -> str:
+    if row.trouble:
+        return row.trouble
+    pin = f" [kept: {row.pinned}]" if row.pinned is not None else ""
+    return source_text(row.source) + pin
+
+
+def _move(move: Move) -> str:
+    if not move.after:
+        return f"{move.alias} taken away (was {move.before})"
+    return f"{move.alias} -> {move.after}" + (f" (was {move.before})" if move.before else "")
+
+
+def _finding(finding: Finding) -> str:
+    advice = f"--repair: {finding.mended}" if finding.mended else finding.advice
+    return f"  {finding.where}: {finding.what}\n      {finding.meaning}\n      -> {advice}"

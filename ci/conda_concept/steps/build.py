@@ -1,0 +1,146 @@
+"""build: a candidate on the site, at its final path, that no alias or module points at yet."""
+
+import platform as machine
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conda_concept import __version__
+from conda_concept.assembly import Assembled, Assembler
+from conda_concept.errors import InputError
+from conda_concept.identity import build_id, spec_digest
+from conda_concept.lockfile import digest
+from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
+from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
+from conda_concept.render.modulefile import ModuleFacts, render_modulefile
+from conda_concept.render.quote import TEMPLATES
+from conda_concept.runtime import ensure_base
+from conda_concept.store import AlreadyThere, Store
+from conda_concept.store.staging import Staged
+
+#: An installed tree is about three times its archives, an image about half of the tree; both are there at once.
+_TREE_PER_ARCHIVE, _IMAGE_PER_ARCHIVE = 4.0, 2.0
+#: Launchers, lock, modulefile, record and their folders.
+_INODES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be built: a checked spec, its lock (and the very text of it), and where they come from."""
+
+    spec: Spec
+    lock: Lock
+    lock_text: str
+    source: Source
+
+    @property
+    def platform(self) -> str:
+        """The platform of this machine; `InputError` where the lock has nothing for it."""
+        name = f"linux-{ {'x86_64': '64', 'aarch64': 'aarch64', 'ppc64le': 'ppc64le'}.get(machine.machine(), '?') }"
+        if name not in self.lock.platforms:
+            raise InputError(
+                f"the lock of {self.spec.name} is for {', '.join(self.lock.platforms)}, this machine is {name}.",
+                hint="Add the platform to `platforms` in config.yml and lock again, or build on another machine.",
+            )
+        return name
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """What is to be installed."""
+        return self.lock.on(self.platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A complete candidate; `already`: it was there before, and nothing was done."""
+
+    record: ReleaseRecord
+    already: bool
+
+
+def release_of(order: Order, store: Store) -> Release:
+    """The release that an order makes on a site, before anything is built."""
+    identity = build_id(
+        lock_digest=digest(order.lock, order.platform),
+        spec=order.spec,
+        site=store.site,
+        templates=template_bytes(),
+        builder=__version__,
+    )
+    return Release(order.spec.name, order.spec.config.version, identity)
+
+
+def template_bytes() -> Mapping[str, bytes]:
+    """The templates that end up in a release."""
+    return {path.name: path.read_bytes() for path in sorted(TEMPLATES.iterdir()) if path.suffix in (".sh", ".tcl")}
+
+
+def build(order: Order, store: Store, assembler: Assembler) -> Built:
+    """Build the candidate of an order, or find that it is there.
+
+    Killed at any moment it leaves a marked, unfinished directory that the next run of the same order takes over; a
+    failure leaves nothing.
+    """
+    release = release_of(order, store)
+    reporter = assembler.reporter
+    with store.stage(release) as staged:
+        if isinstance(staged, AlreadyThere):
+            reporter.say(f"{release} is there already: nothing to build")
+            return Built(staged.record, already=True)
+        archives = sum(package.size or 0 for package in order.packages)
+        store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
+        assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
+        with assembler.assembled(order.spec, order.packages, staged.prefix) as made, reporter.step("stage"):
+            with reporter.bar("copying the image") as bar:
+                copied = staged.image(made.image, lambda done, total: bar.update(done=done, total=total))
+            image = ImageFact(
+                sha256=copied.sha256,
+                size=copied.size,
+                files=made.files,
+                content_size=made.content_size,
+                squash=" ".join(str(value) for value in store.site.squash.model_dump().values()),
+            )
+            record = _record(order, store, release, image, made)
+            _write(order, store, staged, made, record)
+            return Built(staged.finish(record), already=False)
+
+
+def _record(order: Order, store: Store, release: Release, image: ImageFact, made: Assembled) -> ReleaseRecord:
+    return ReleaseRecord(
+        release=release,
+        prefix=str(store.layout.prefix(release)),
+        platform=order.platform,
+        packages=len(order.packages),
+        lock_digest=digest(order.lock, order.platform),
+        spec_digest=spec_digest(order.spec),
+        builder=__version__,
+        built_at=store.now().isoformat(timespec="seconds"),
+        source=order.source,
+        image=image,
+        files=(),
+        commands=made.commands,
+    )
+
+
+def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: ReleaseRecord) -> None:
+    """Everything of a release directory beside the image."""
+    facts = LauncherFacts(
+        release=record.release,
+        prefix=record.prefix,
+        image_sha256=record.image.sha256,
+        probe=choose_probe(made.metadata),
+        commands=made.commands,
+        base=str(ensure_base(store.site, store.layout.runtime)),
+        site=store.site,
+        config=order.spec.config,
+        activation=made.activation,
+        kernel=made.has_kernel,
+    )
+    for file in launcher_files(facts):
+        if file.kind == "hardlink":
+            staged.hardlink(file.content, file.path)
+        else:
+            staged.write(file.path, file.content.encode(), program=bool(file.mode & 0o111))
+    module = ModuleFacts(launcher=facts, packages=order.packages, built_at=record.built_at)
+    staged.write(store.layout.modulefile(record.release).name, render_modulefile(module).encode())
+    staged.write(store.layout.locked(record.release).name, order.lock_text.encode())
+    staged.write(store.layout.declared(record.release).name, made.declared.encode())

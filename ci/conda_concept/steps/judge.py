@@ -1,0 +1,94 @@
+"""test, as a subcommand means it: a release of a store is tested, and the verdict is kept beside it."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.errors import IntegrityError
+from conda_concept.lockfile import loads
+from conda_concept.model import Release, ReleaseRecord, Spec
+from conda_concept.record import verdict_to_text
+from conda_concept.results import TestReport
+from conda_concept.steps.edges import Edges
+from conda_concept.steps.test import Resources, Subject, test
+from conda_concept.testing.declared import from_json
+from conda_concept.testing.junit import read_junit
+from conda_concept.testing.probe import Interpreter, ordinary_user
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A release's record and what its tests say; `already`: they had said it before, of these very bytes."""
+
+    record: ReleaseRecord
+    report: TestReport
+    already: bool
+
+
+def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
+    """Test a release and keep `tests.xml` and the verdict beside it, also where they say no.
+
+    What has passed is not tested again (`again`: it is), because the verdict is bound to the image's digest. What has
+    failed is: the reason may have been the machine, or the tests.
+    The baseline is what the release's label, or else its environment's stable name, points at.
+    """
+    store = edges.store
+    record = store.reader.record(release)
+    known = None if again else _known(release, record, edges)
+    if known is not None:
+        edges.reporter.say(f"{release} has passed its tests before: nothing to test")
+        return Judged(record, known, already=True)
+    with tempfile.TemporaryDirectory(prefix="conda-concept-tests-") as folder:
+        out = Path(folder) / "tests.xml"
+        subject, baseline = _subject(record, spec, edges), _baseline(release, edges)
+        # An interrupted run goes on to the caller from here; its incomplete result lets nothing through, so it is
+        # not kept, and what was known before of these bytes stays.
+        report = test(subject, spec.config.tests, Resources(edges.workers), baseline, out, edges.reporter)
+        store.write_verdict(release, verdict_to_text(report.verdict).encode(), out.read_bytes())
+    return Judged(record, report, already=False)
+
+
+def published(release: Release, edges: Edges) -> Release | None:
+    """The release that users have now: what the label points at, or else the environment's stable name."""
+    state = edges.store.reader.state()
+    now = state.release(release.label) or state.release(release.environment)
+    return None if now == release else now
+
+
+def _known(release: Release, record: ReleaseRecord, edges: Edges) -> TestReport | None:
+    verdict = edges.store.reader.verdict(release)
+    path = edges.store.layout.tests(release)
+    if verdict is None or verdict.image_sha256 != record.image.sha256 or not path.exists():
+        return None
+    report = read_junit(path)
+    return report if report.passed else None
+
+
+def _baseline(release: Release, edges: Edges) -> Path | None:
+    before = published(release, edges)
+    path = edges.store.layout.tests(before) if before else None
+    return path if path is not None and path.exists() else None
+
+
+def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
+    layout, release = edges.store.layout, record.release
+    try:
+        lock = loads(layout.locked(release).read_text("utf-8"))
+        declared = from_json(layout.declared(release).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{release} lacks {error.filename}.", hint="`conda-concept verify` says more.") from error
+    return Subject(
+        release=str(release),
+        image_sha256=record.image.sha256,
+        interpreter=Interpreter(
+            argv=(str(layout.bin(release) / "python3"),),
+            prefix=record.prefix,
+            user=ordinary_user(edges.store.site.test_user),
+        ),
+        lock=lock,
+        platform=record.platform,
+        declared=declared,
+        own_tests=edges.repository.tests(spec.name),
+        foreign=("conda-concept-build-",),
+        host_folders=edges.store.site.host_libraries,
+    )

@@ -1,0 +1,100 @@
+"""Prune: remove what nobody needs any more, and say for every release why it stays or goes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conda_concept.errors import ConcError
+from conda_concept.model import Event, Judgement, Release
+from conda_concept.plan import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
+from conda_concept.pruning import Pruning, removals
+from conda_concept.steps.publish import Asked
+from conda_concept.store import Store
+from conda_concept.store.applying import Applier
+from conda_concept.store.usage import in_use
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be: a judgement for every release, the operations, what stayed at the last look."""
+
+    judgements: tuple[Judgement, ...]
+    operations: tuple[Operation, ...]
+    stayed: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) -> Pruned:
+    """Remove candidates of closed pull requests, releases beyond the site's policy, and leftovers.
+
+    What an alias points at, what has a keep file, what is in use as far as can be seen from here, and what was
+    published within the grace period stays. Just before each removal this is looked at again.
+
+    Raises:
+        BusyError: Somebody else holds the store's lock.
+    """
+    if asked.dry_run:
+        judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
+        return Pruned(judgements, operations, dry_run=True)
+    stayed: list[str] = []
+    with store.locked("prune", wait=asked.wait) as applier:
+        judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
+        for operation in operations:
+            reason = _carry_out(store, applier, operation)
+            if reason:
+                stayed.append(reason)
+    return Pruned(judgements, operations, tuple(stayed))
+
+
+def _decide(
+    store: Store, state: StoreState, asked: Asked, closed: Sequence[str]
+) -> tuple[tuple[Judgement, ...], tuple[Operation, ...]]:
+    event = Event(when=store.now().isoformat(timespec="seconds"), who=asked.who, action="prune", release=None)
+    pruning = Pruning(
+        state=state,
+        retention=store.site.retention,
+        now=store.now(),
+        in_use=in_use(store.layout, [standing.release for standing in state.releases]),
+        closed=_of_closed(store, state, frozenset(closed)),
+    )
+    judgements = pruning.judgements()
+    return judgements, removals(judgements, state, event)
+
+
+def _carry_out(store: Store, applier: Applier, operation: Operation) -> str:
+    """Do one operation; why it was not done, if so."""
+    match operation:
+        case RemoveTemporary():
+            applier.remove_temporary(operation)
+        case DropCandidate():
+            applier.switch([operation])
+        case RemoveRelease():
+            return applier.remove_release(operation, store.taker, lambda release: _still_needed(store, release))
+        case _:
+            raise TypeError(f"prune does not decide on {operation}")
+    return ""
+
+
+def _still_needed(store: Store, release: Release) -> str:
+    """Why a release has to stay after all, as things are at this moment; empty if nothing keeps it."""
+    state = store.reader.state()
+    if state.target(release.label) == release.build_id:
+        return f"{release} is published"
+    if store.layout.keep(release).exists():
+        return f"{release} has a keep file"
+    used = in_use(store.layout, [release])
+    return f"{release} is in use: {used[release]}" if used else ""
+
+
+def _of_closed(store: Store, state: StoreState, closed: frozenset[str]) -> frozenset[Release]:
+    """The candidates whose pull request is among the closed ones, and that no other candidate name leads to."""
+    found = set()
+    for standing in state.releases if closed else ():
+        names = state.tried_as(standing.release)
+        if standing.complete and all(name.rpartition("-pr")[2] in closed for name in names):
+            try:
+                asked_by = store.reader.record(standing.release).source.pull_request
+            except (ConcError, OSError):
+                continue  # damaged: doctor and verify say so; its age decides
+            if asked_by.lstrip("#").rpartition("/")[2] in closed:
+                found.add(standing.release)
+    return frozenset(found)

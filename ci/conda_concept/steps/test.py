@@ -1,0 +1,172 @@
+"""Test a release: inside its image, through its launcher, as an ordinary user; the answer gates its publication."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conda_concept.errors import GateError
+from conda_concept.model import Lock, TestsConfig
+from conda_concept.progress import Reporter
+from conda_concept.results import TestReport, TestResult, judged, stale_expectations, with_second_run
+from conda_concept.testing import consistency
+from conda_concept.testing.declared import Declared
+from conda_concept.testing.junit import read_junit, write_junit
+from conda_concept.testing.plan import Bounds, Planned, Planner, Survey, without_skipped
+from conda_concept.testing.probe import Answers, Interpreter, take_survey
+from conda_concept.testing.session import Session
+
+#: More new failures than this are no flakiness; running them all again would only cost time.
+MOST_AGAIN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is tested, and what is known about it.
+
+    `own_tests` are the environment's own test files (path below its `tests/` -> text), `declared` what packages say
+    about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
+    `host_folders` where libraries of the host may come from beside glibc's.
+    """
+
+    release: str
+    image_sha256: str
+    interpreter: Interpreter
+    lock: Lock | None = None
+    platform: str = "linux-64"
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    own_tests: Mapping[str, str] = field(default_factory=dict)
+    foreign: tuple[str, ...] = ()
+    host_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """How much of the machine the tests may use."""
+
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+def test(
+    subject: Subject, config: TestsConfig, resources: Resources, baseline: Path | None, out: Path, reporter: Reporter
+) -> TestReport:
+    """Test `subject`, write JUnit XML to `out`, and say what it means beside `baseline` (the published tests.xml).
+
+    Bad results are a report that did not pass, never an exception. An interrupt leaves what there is, marked
+    incomplete, and goes on to the caller.
+    """
+    out.unlink(missing_ok=True)  # an older result must not be taken for this one's
+    started = time.monotonic()
+    published = _published(baseline, reporter)
+    session = Session(
+        subject.interpreter,
+        resources.workers,
+        {"foreign": subject.foreign, "host_folders": subject.host_folders},
+    )
+    results: list[TestResult] = []
+    facts: tuple[tuple[str, str], ...] = ()
+    try:
+        raw, start = take_survey(subject.interpreter)
+        facts = _facts(raw, start, resources)
+        campaign = _Campaign(subject, config, session, published.results if published else ())
+        results = campaign.run(Survey(raw), resources, reporter)
+    except GateError as error:
+        session.problems.append(str(error))
+    except KeyboardInterrupt:
+        session.interrupted = True
+    seconds = time.monotonic() - started
+    report = TestReport(
+        release=subject.release,
+        image_sha256=subject.image_sha256,
+        results=judged(results, config, published.results if published else None),
+        stale=stale_expectations(results, config),
+        baseline=published.release if published else "",
+        problems=tuple(session.problems),
+        facts=facts,
+        seconds=seconds,
+        cores=session.cpu / session.seconds if session.seconds else 0.0,
+        complete=not session.interrupted and not session.problems,
+    )
+    write_junit(report, out)
+    if session.interrupted:
+        raise KeyboardInterrupt
+    return report
+
+
+def _published(baseline: Path | None, reporter: Reporter) -> TestReport | None:
+    """The published release's results. Without readable ones every failure counts as new: the strict side."""
+    if baseline is None:
+        return None
+    try:
+        return read_junit(baseline)
+    except GateError as error:
+        reporter.warn(f"{error} All failures count as new.")
+        return None
+
+
+def _facts(raw: Mapping[str, object], start: Mapping[str, object], resources: Resources) -> tuple[tuple[str, str], ...]:
+    python = raw["python"]
+    markers = python["markers"] if isinstance(python, dict) else {}
+    return (
+        ("python", str(markers.get("python_full_version", ""))),
+        ("network", str(start.get("network", ""))),
+        ("orphans", "adopted" if start.get("reaper") else "by session"),
+        ("uid", str(start.get("uid", ""))),
+        ("workers", str(resources.workers)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Campaign:
+    """Everything that is tested about one subject."""
+
+    subject: Subject
+    config: TestsConfig
+    session: Session
+    published: tuple[TestResult, ...]
+
+    def run(self, survey: Survey, resources: Resources, reporter: Reporter) -> list[TestResult]:
+        """All results, those that failed anew tried twice."""
+        main, own, results = self._plan(survey, resources)
+        results += self._consistency(survey)
+        with reporter.step(f"run {len(main) + len(own)} tests"):
+            results += self._in_probe(main, reporter, network=False)
+            results += self._in_probe(own, reporter, network=True)
+        judgement = judged(results, self.config, self.published)
+        new = {result.title for result in judgement if result.standing == "new failure"}
+        again = [one for one in main if one.test.title in new and one.judge != "static"]
+        if not again or len(again) > MOST_AGAIN or self.session.problems or self.session.interrupted:
+            return results
+        with reporter.step(f"run {len(again)} new failure{'s' * (len(again) > 1)} a second time"):
+            return list(with_second_run(results, self._in_probe(again, reporter, network=False)))
+
+    def _plan(self, survey: Survey, resources: Resources) -> tuple[list[Planned], list[Planned], list[TestResult]]:
+        subject = self.subject
+        planner = Planner(survey, subject.interpreter.prefix, self.config, resources.bounds)
+        scripts, skipped = planner.scripts(subject.declared)
+        main = [*planner.imports(subject.declared), *planner.commands(), *scripts]
+        main, unwanted = without_skipped(main, self.config)
+        own = planner.own(subject.own_tests)
+        if own and "pytest" not in survey.names:
+            own = []
+            skipped.append(TestResult("own", "tests", "skipped", message="there is no pytest in the environment"))
+        return [*main, *planner.static(resources.workers * 2)], own, [*skipped, *unwanted]
+
+    def _consistency(self, survey: Survey) -> list[TestResult]:
+        results = [
+            *consistency.dependencies(survey),
+            *consistency.distributions(survey),
+            *consistency.clashes(survey),
+        ]
+        lock = self.subject.lock
+        return results if lock is None else [*results, *consistency.against_lock(survey, lock, self.subject.platform)]
+
+    def _in_probe(self, planned: list[Planned], reporter: Reporter, *, network: bool) -> list[TestResult]:
+        with reporter.bar("tests", total=len(planned)) as bar:
+
+            def heard(answers: Answers) -> None:
+                bar.update(done=len(answers.facts), text=", ".join(answers.running[:1]) or "tests")
+
+            return self.session.run(planned, heard, network=network)

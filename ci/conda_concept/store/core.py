@@ -1,0 +1,180 @@
+"""One store, ready for use: its paths, the door to its disk, who we are, and the site's rules."""
+
+import datetime as dt
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.errors import ConcError, InputError, SpaceError
+from conda_concept.layout import INCOMPLETE, Layout
+from conda_concept.model import Release, ReleaseRecord, Site
+from conda_concept.plan import DropCandidate, SetCandidate, candidate_target
+from conda_concept.store.applying import Applier
+from conda_concept.store.checking import Checker
+from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new
+from conda_concept.store.lease import Identity, Lease, Taker
+from conda_concept.store.permissions import Permissions, settle
+from conda_concept.store.reading import Reader
+from conda_concept.store.staging import Staged
+
+_CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,31}-[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    """A release with this build id is there as a whole: there is nothing to build."""
+
+    release: Release
+    record: ReleaseRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A site's store. `Store.open` makes one for this process; tests give another door, identity or clock."""
+
+    layout: Layout
+    site: Site
+    door: Door
+    identity: Identity
+    permissions: Permissions
+    notice: Callable[[str], None]
+    now: Callable[[], dt.datetime]
+
+    @classmethod
+    def open(cls, layout: Layout, site: Site, notice: Callable[[str], None]) -> "Store":
+        """The store at `layout`; `notice` is told what somebody should look at. Nothing is read or made yet."""
+        return cls(
+            layout=layout,
+            site=site,
+            door=RealDoor(),
+            identity=Identity.of_this_process(),
+            permissions=Permissions.of(site.groups),
+            notice=notice,
+            now=lambda: dt.datetime.now(tz=dt.UTC),
+        )
+
+    @property
+    def reader(self) -> Reader:
+        """Reads this store."""
+        return Reader(self.layout, self.identity)
+
+    @property
+    def checker(self) -> Checker:
+        """Checks this store's releases."""
+        return Checker(self.layout, self.reader)
+
+    @property
+    def taker(self) -> Taker:
+        """Takes this store's leases."""
+        hours = self.site.retention.lock_hours
+        return Taker(self.door, self.identity, hours, self.notice, lambda: self.now().isoformat(timespec="seconds"))
+
+    @contextmanager
+    def locked(self, purpose: str, *, wait: float = 0.0) -> Iterator[Applier]:
+        """Hold the store's lock and change the store through the applier; `BusyError` names who holds it."""
+        with explained(f"{purpose} in {self.layout.apps}"):
+            settle(self.door, self.layout.apps, self.layout.root, self.permissions)
+            with self.taker.held(self.layout.lock, purpose, wait=wait) as lease:
+                yield Applier(self.door, self.layout, self.permissions, lease)
+
+    @contextmanager
+    def stage(self, release: Release) -> Iterator[Staged | AlreadyThere]:
+        """Make a release at its final path; `AlreadyThere` where it is complete, `BusyError` where somebody builds it.
+
+        Leaving the block without `Staged.finish`, or by an error, removes everything again.
+        """
+        if self.reader.complete(release):
+            yield AlreadyThere(release, self.reader.record(release))
+            return
+        with explained(f"begin {release}"):
+            lease = self._begin(release)
+        if self.reader.complete(release):  # finished by another between the look and the marker
+            lease.release()
+            yield AlreadyThere(release, self.reader.record(release))
+            return
+        staged = Staged(self.door, self.layout, release, self.permissions, lease)
+        try:
+            with explained(f"clear what an earlier build of {release} left"):
+                remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
+            yield staged
+        except BaseException:
+            with suppress(ConcError, OSError):  # what failed first is what people should see
+                self._abandon(staged)
+            raise
+        if staged.record is None:
+            self._abandon(staged)
+
+    def write_verdict(self, release: Release, verdict: bytes, report: bytes) -> None:
+        """Put `tests.xml`, then `tests.json`, beside a release; each appears whole."""
+        with explained(f"write the test results of {release}"):
+            for path, data in ((self.layout.tests(release), report), (self.layout.verdict(release), verdict)):
+                part = path.with_name(f".{path.name}.part")
+                write_new(self.door, part, data)
+                self.permissions.apply(self.door, part, "file")
+                self.door.rename(part, path)
+            self.door.sync_directory(self.layout.prefix(release))
+
+    def expose(self, release: Release, name: str, *, wait: float = 60.0) -> Path:
+        """Let a candidate be tried as the module `name` (`analysis3-pr12`); returns what `module use` takes."""
+        if not _CANDIDATE.fullmatch(name):
+            raise InputError(f"`{name}` cannot be the name of a candidate.", hint="Write it as analysis3-pr12.")
+        self.reader.record(release)
+        with self.locked(f"expose {name}", wait=wait) as applier:
+            before = self.reader.state().candidates.get(name, "")
+            if before != candidate_target(release):
+                applier.switch([SetCandidate(name, release, before)])
+        return self.layout.candidates
+
+    def hide(self, names: Sequence[str], *, wait: float = 60.0) -> tuple[str, ...]:
+        """Take candidate modules away; the names that were there. The releases stay until `prune`."""
+        with self.locked(f"hide {', '.join(names)}", wait=wait) as applier:
+            present = self.reader.state().candidates
+            found = tuple(name for name in names if name in present)
+            applier.switch([DropCandidate(name, present[name]) for name in found])
+        return found
+
+    def check_space(self, size: int, inodes: int, doing: str) -> None:
+        """`SpaceError` if the store's file system has fewer free bytes or inodes than these.
+
+        A quota may be smaller than what the file system has free; then the error comes when it is hit.
+        """
+        there = next(folder for folder in (self.layout.apps, *self.layout.apps.parents) if folder.is_dir())
+        found = os.statvfs(there)
+        free = found.f_bavail * found.f_frsize
+        if free < size:
+            raise SpaceError(
+                f"Not enough space to {doing}: {there} has {free / 1e9:.1f} GB free, {size / 1e9:.1f} GB are needed.",
+                hint="`conda-concept prune --dry-run` shows what could go.",
+            )
+        if found.f_files and found.f_favail < inodes:  # 0 files: a file system without a fixed number
+            raise SpaceError(
+                f"Not enough inodes to {doing}: {there} has {found.f_favail} left, {inodes} are needed.",
+                hint="`conda-concept prune --dry-run` shows what could go.",
+            )
+
+    def _begin(self, release: Release) -> Lease:
+        """Make the release directory and take its marker. A prune may remove the empty folder in between: once more."""
+        prefix = self.layout.prefix(release)
+        for attempt in range(3):
+            try:
+                settle(self.door, prefix.parent, self.layout.root, self.permissions)
+                if not prefix.is_dir():
+                    self.door.mkdir(prefix)
+                return self.taker.take(self.layout.incomplete(release), f"building {release}")
+            except (FileNotFoundError, FileExistsError):
+                if attempt == 2:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    def _abandon(self, staged: Staged) -> None:
+        """Remove a release that will not be finished; one whose record is written may be whole, and stays."""
+        if self.layout.record(staged.release).exists():
+            return
+        with explained(f"remove the unfinished {staged.release}"):
+            staged.lease.check()
+            remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
+            staged.lease.release()
+            self.door.rmdir(staged.prefix)

@@ -1,0 +1,195 @@
+"""Who may do what in the store: users read and execute, owners write, others nothing.
+
+A file has one group, so two groups need a POSIX access control list. Where a file system has none, the users' group
+is kept and only the release account itself writes. A site that names no users' group lets everybody read.
+"""
+
+import errno
+import grp
+import os
+import stat
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from conda_concept.errors import InputError
+from conda_concept.model import Groups
+from conda_concept.store.door import Door, make_directories
+
+ACCESS = "system.posix_acl_access"
+DEFAULT = "system.posix_acl_default"
+
+Kind = Literal["directory", "program", "file"]
+
+# Tags and layout of linux/posix_acl_xattr.h: a version, then (tag, permissions, id) for each entry.
+_VERSION = struct.pack("<I", 2)
+_USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
+_NO_ID = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Permissions:
+    """The site's rule, with groups as numbers; None where the site names none.
+
+    `has_acl` turns False at the first file system that refuses a list; `lacking` says so once, for the report.
+    """
+
+    users: int | None = None
+    owners: int | None = None
+    has_acl: bool = True
+    lacking: str = field(default="")
+
+    @classmethod
+    def of(cls, groups: Groups) -> "Permissions":
+        """The rule that a site asks for; every unknown group is named in one `InputError`."""
+        wanted = {role: name for role, name in (("users", groups.users), ("owners", groups.owners)) if name is not None}
+        found: dict[str, int] = {}
+        problems = []
+        for role, name in wanted.items():
+            try:
+                found[role] = grp.getgrnam(name).gr_gid
+            except KeyError:
+                problems.append(f"groups.{role}: this machine has no group `{name}`")
+        if problems:
+            raise InputError("The site's groups are not right.", problems=problems)
+        return cls(found.get("users"), found.get("owners"))
+
+    @property
+    def group(self) -> int | None:
+        """The group that everything in the store has."""
+        return self.users if self.users is not None else self.owners
+
+    def mode(self, kind: Kind) -> int:
+        """The permission bits, as stat(2) shows them; with a list, the group's bits there are the list's mask."""
+        read, everybody = (0o4, 0o5) if kind == "file" else (0o5, 0o5)
+        others = 0 if self.users is not None else (read if kind == "file" else everybody)
+        group = read
+        if kind == "directory" and self.owners is not None and (self.users is None or self._listed):
+            group = 0o7
+        special = stat.S_ISGID if kind == "directory" and self.group is not None else 0
+        owner = 0o6 if kind == "file" else 0o7
+        return special | owner << 6 | group << 3 | others
+
+    @property
+    def _listed(self) -> bool:
+        """Whether both groups have to be named, and can be."""
+        return self.users is not None and self.owners is not None and self.users != self.owners and self.has_acl
+
+    def apply(self, door: Door, path: Path, kind: Kind) -> None:
+        """Set group, list and bits of one path; what is right already is not touched."""
+        present = path.lstat()
+        if self.group is not None and present.st_gid != self.group:
+            door.chgrp(path, self.group)
+            present = path.lstat()  # a change of group may clear setgid
+        if self._listed:
+            self._set_lists(door, path, kind)
+            present = path.lstat()
+        if stat.S_IMODE(present.st_mode) != self.mode(kind):
+            door.chmod(path, self.mode(kind))
+
+    def _set_lists(self, door: Door, path: Path, kind: Kind) -> None:
+        wanted = self.access_list(kind)
+        try:
+            for attribute in (ACCESS, DEFAULT) if kind == "directory" else (ACCESS,):
+                if _attribute(path, attribute) != wanted:
+                    door.set_acl(path, attribute, wanted)
+        except OSError as error:
+            if error.errno not in {errno.ENOTSUP, errno.ENOSYS}:
+                raise
+            self.has_acl = False
+            self.lacking = f"{path} is on a file system without access control lists: owners cannot write there."
+
+    def access_list(self, kind: Kind) -> bytes:
+        """The kernel's encoding of: owner all, users read, owners' group writes directories, others nothing."""
+        execute = 0 if kind == "file" else 1
+        write = 2 if kind == "directory" else 0
+        owners = 4 | write | execute
+        entries = (
+            (_USER_OBJ, 6 | execute, _NO_ID),
+            (_GROUP_OBJ, 4 | execute, _NO_ID),
+            (_GROUP, owners, self.owners if self.owners is not None else _NO_ID),
+            (_MASK, owners, _NO_ID),
+            (_OTHER, 0, _NO_ID),
+        )
+        return _VERSION + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def settle(door: Door, folder: Path, root: Path, rule: Permissions) -> None:
+    """Make a folder of the store and what is above it down from `root`, with the site's permissions.
+
+    A folder that only its owner may enter is one that was made by a run that ended before it could set them; others
+    keep what they have, so that a site's own choice above the store is not undone.
+    """
+    made = make_directories(door, folder)
+    for one in reversed((folder, *folder.parents)):
+        if one in made or (one.is_relative_to(root) and one.stat().st_mode & 0o077 == 0):
+            rule.apply(door, one, "directory")
+
+
+def kind_of(mode: int) -> Kind:
+    """What a path is to the rule, by its `st_mode`: a file that its owner may execute is a program."""
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "program" if mode & stat.S_IXUSR else "file"
+
+
+def obstacles(path: Path, rule: Permissions) -> tuple[str, ...]:
+    """What keeps a member of the users' group (anybody, where there is none) from reading `path`, in words.
+
+    Every folder above has to let them through, links are followed, and the file itself has to be readable.
+    """
+    try:
+        real = path.resolve(strict=True)
+    except OSError as error:
+        return (f"{path}: {error.strerror}",)
+    found = [
+        f"{folder}: {_who(rule)} may not pass through"
+        for folder in reversed(real.parents)
+        if not _grants(folder.stat(), 1, rule)
+    ]
+    present = real.stat()
+    needed = 5 if kind_of(present.st_mode) != "file" else 4
+    if not _grants(present, needed, rule):
+        found.append(f"{real}: {_who(rule)} may not read it")
+    return tuple(found)
+
+
+def intruders(path: Path, rule: Permissions) -> tuple[str, ...]:
+    """Who else may write a path that is not theirs, in words: everybody, or a group that is not the owners'."""
+    present = path.lstat()
+    if stat.S_ISLNK(present.st_mode):
+        return ()
+    found = []
+    if present.st_mode & stat.S_IWOTH and not present.st_mode & stat.S_ISVTX:
+        found.append(f"{path}: everybody may write it")
+    writers = {rule.owners} if rule.users is None else set()
+    listed = _attribute(path, ACCESS) is not None
+    if present.st_mode & stat.S_IWGRP and not listed and present.st_gid not in writers:
+        found.append(f"{path}: the group {_group_name(present.st_gid)} may write it")
+    return tuple(found)
+
+
+def _grants(present: os.stat_result, bits: int, rule: Permissions) -> bool:
+    """Whether a user of the site gets these bits: by the users' group where it is the path's, else as anybody."""
+    mode = present.st_mode
+    granted = mode >> 3 if rule.users is not None and present.st_gid == rule.users else mode
+    return granted & bits == bits
+
+
+def _who(rule: Permissions) -> str:
+    return "others" if rule.users is None else f"members of {_group_name(rule.users)}"
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _attribute(path: Path, attribute: str) -> bytes | None:
+    try:
+        return os.getxattr(path, attribute, follow_symlinks=False)
+    except OSError:
+        return None

@@ -1,0 +1,153 @@
+"""What the store holds now, read without changing it: releases, aliases, modules, history, leftovers."""
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.errors import IntegrityError, NotFoundError
+from conda_concept.layout import Layout
+from conda_concept.model import Alias, Event, Release, ReleaseRecord, Verdict
+from conda_concept.plan import Standing, StoreState
+from conda_concept.record import BUILD_ID, LABEL, history_from_text, release_from_text, verdict_from_text
+from conda_concept.store.lease import Identity, read_holder
+
+NEW = ".new"
+"""How the names of files that are about to be renamed into place end; they start with a dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one store. `identity` tells live builders from dead ones."""
+
+    layout: Layout
+    identity: Identity
+
+    def state(self) -> StoreState:
+        """Everything that decisions rest on. Records stay closed: a dozen of them would cost more than all this."""
+        return StoreState(
+            releases=tuple(self._standing(release) for release in self.releases()),
+            aliases=tuple(self._aliases()),
+            modules=_links(self.layout.modules),
+            modulerc=self._modulerc(),
+            history=self.history()[0],
+            candidates=_links(self.layout.candidates / self.layout.product),
+            temporaries=tuple(self._temporaries()),
+        )
+
+    def releases(self) -> tuple[Release, ...]:
+        """All release directories, complete or not, sorted."""
+        found = []
+        for label in _folders(self.layout.releases):
+            for build_id in _folders(self.layout.releases / label):
+                if LABEL.fullmatch(label) and BUILD_ID.fullmatch(build_id):
+                    environment, _, version = label.partition("-")
+                    found.append(Release(environment, version, build_id))
+        return tuple(sorted(found))
+
+    def complete(self, release: Release) -> bool:
+        """Whether a release is there as a whole: its record is written last, then its marker goes."""
+        return self.layout.record(release).is_file() and not os.path.lexists(self.layout.incomplete(release))
+
+    def record(self, release: Release) -> ReleaseRecord:
+        """The record of a complete release, or `NotFoundError`, or `IntegrityError`."""
+        path = self.layout.record(release)
+        if not self.layout.prefix(release).is_dir():
+            raise NotFoundError(f"There is no release {release} in {self.layout.releases}.")
+        if not self.complete(release):
+            raise IntegrityError(
+                f"{release} is not complete: its build did not end, or it is being removed.",
+                hint="Build it again: the build takes over what is there.",
+            )
+        record = release_from_text(_text(path), where=str(path))
+        if record.release != release or record.prefix != str(self.layout.prefix(release)):
+            raise IntegrityError(
+                f"{path} is the record of {record.release} at {record.prefix}.",
+                hint="A release works only at the path that it was built for; it cannot be copied or moved.",
+            )
+        return record
+
+    def verdict(self, release: Release) -> Verdict | None:
+        """What the tests said; None where they have said nothing."""
+        path = self.layout.verdict(release)
+        return verdict_from_text(_text(path), where=str(path)) if path.is_file() else None
+
+    def history(self) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+        """The events, oldest first, and the problems of lines that cannot be read."""
+        if not self.layout.history.is_file():
+            return (), ()
+        return history_from_text(_text(self.layout.history), where=str(self.layout.history))
+
+    def _standing(self, release: Release) -> Standing:
+        record, keep = self.layout.record(release), self.layout.keep(release)
+        complete = self.complete(release)
+        finished = dt.datetime.fromtimestamp(record.stat().st_mtime, tz=dt.UTC) if complete else None
+        builder = ""
+        if not complete:
+            holder = read_holder(self.layout.incomplete(release))
+            if holder is not None and holder.alive(self.identity) is not False:
+                builder = str(holder)
+        pinned = _text(keep).strip() if keep.is_file() else None
+        return Standing(release, complete, finished, builder, pinned)
+
+    def _aliases(self) -> list[Alias]:
+        """The links of `envs`; a label's is cut down to its build id, anything foreign stays as it is written."""
+        found = []
+        for name, target in sorted(_links(self.layout.envs).items()):
+            head, _, build_id = target.rpartition("/")
+            found.append(Alias(name, build_id if head == f"../releases/{name}" else target))
+        return found
+
+    def _modulerc(self) -> str | None:
+        return _text(self.layout.modulerc) if self.layout.modulerc.is_file() else None
+
+    def _temporaries(self) -> list[str]:
+        """What nobody needs once the store's lock is held.
+
+        Files on their way into place, leases that never became one, and label folders that hold no release.
+        """
+        layout = self.layout
+        found = []
+        for folder in (layout.apps, layout.envs, layout.modules, layout.candidates / layout.product):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                lost_lease = path.name.startswith(f".{layout.lock.name}.") and self._is_lost(path)
+                if (path.name.startswith(".") and path.name.endswith(NEW)) or lost_lease:
+                    found.append(str(path.relative_to(layout.root)))
+        labels = [layout.releases / label for label in _folders(layout.releases)]
+        return found + [str(label.relative_to(layout.root)) for label in labels if not any(label.iterdir())]
+
+    def _is_lost(self, path: Path) -> bool:
+        """Whether a lease's file that never got its name is of a process that ended; an hour, where that is unknown."""
+        holder = read_holder(path)
+        alive = holder.alive(self.identity) if holder is not None else None
+        if holder is None or alive is not None:
+            return alive is False
+        return dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime > 3600
+
+
+def alias_text(name: str, target: str) -> str:
+    """The text of an alias's symlink: a label's leads to a release, any other name's to a label beside it."""
+    return f"../releases/{name}/{target}" if LABEL.fullmatch(name) and BUILD_ID.fullmatch(target) else target
+
+
+def _folders(path: Path) -> list[str]:
+    if not path.is_dir():
+        return []
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _links(path: Path) -> dict[str, str]:
+    if not path.is_dir():
+        return {}
+    with os.scandir(path) as entries:
+        links = [entry for entry in entries if entry.is_symlink() and not entry.name.startswith(".")]
+        links.sort(key=lambda entry: entry.name)
+        return {entry.name: os.readlink(entry) for entry in links}  # noqa: PTH115 - the exact text
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} is not UTF-8: it is damaged.") from error

@@ -1,0 +1,81 @@
+"""Who has a release open: best effort, on this machine and where the file system carries locks across nodes.
+
+Two signs are looked for. Processes of this machine: a file of the release open, as working directory, as program, or
+mounted in the process's own view. And a shared lock on the image, which a launcher may hold, and which some network
+file systems show on every node. A job on another node that does neither is not seen: the site's grace period is what
+protects it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from conda_concept.layout import Layout
+from conda_concept.model import Release
+
+
+def in_use(layout: Layout, releases: Sequence[Release]) -> dict[Release, str]:
+    """The releases that somebody has open, and what is known about it."""
+    if not releases:
+        return {}
+    by_prefix = {str(layout.prefix(release)): release for release in releases}
+    found: dict[Release, str] = {}
+    for pid, text in _signs(str(layout.releases)):
+        for prefix, release in by_prefix.items():
+            if release not in found and f"{prefix}/" in f"{text}/":
+                found[release] = f"process {pid} of this machine has {text} open"
+    for release in releases:
+        if release not in found and _locked(layout.image(release)):
+            found[release] = "a lock is held on its image"
+    return found
+
+
+def _signs(below: str) -> Iterator[tuple[int, str]]:
+    """Paths below a folder that processes other than this one have open or mounted."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            for path in (*_links(process), *_mounts(process)):
+                if path.startswith(f"{below}/"):
+                    yield int(process.name), path
+
+
+def _links(process: Path) -> Iterator[str]:
+    """What a process has open; nothing for a process that ended or is somebody else's."""
+    names = [process / "cwd", process / "exe"]
+    with suppress(OSError):
+        names += list((process / "fd").iterdir())
+    for name in names:
+        with suppress(OSError):
+            yield str(name.readlink())
+
+
+def _mounts(process: Path) -> Iterator[str]:
+    """Mount points in a process's view; field 5 of mountinfo (proc(5)), readable for other users' processes too."""
+    try:
+        text = (process / "mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) > 4:
+            yield fields[4].replace("\\040", " ")
+
+
+def _locked(path: Path) -> bool:
+    """Whether somebody holds a lock on a file; False where that cannot be known."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(descriptor)

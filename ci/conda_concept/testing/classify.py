@@ -1,0 +1,203 @@
+"""What the facts of one test mean: facts from `inside.keeper` and events from `inside.child` become a `TestResult`.
+
+Pure, so that every way for a test to end has a unit test of its own.
+"""
+
+import ast
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conda_concept.results import Outcome, TestResult
+
+#: How toolkits say that there is no screen: Tk, Xlib, GTK, Qt, GLUT, pyglet, KeyError of os.environ.
+_DISPLAY = re.compile(
+    r"no display name and no \$DISPLAY|(cannot|could ?n[o']t|unable to|failed to)( \w+)? (open|connect to|access)"
+    r"( the)?( X)? ?(display|screen|server)|qt\.qpa\.|KeyError: 'DISPLAY'|\$?DISPLAY (is )?not set|NoSuchDisplay",
+    re.IGNORECASE,
+)
+_LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file|undefined symbol|version `\S+' not found")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about how one test ended, checked and typed; `events` are (kind, text) from the child."""
+
+    ended: str
+    status: int | None
+    events: tuple[tuple[str, str], ...]
+    tail: str
+    written: int
+    seconds: float
+    cpu: float
+    memory: int
+    left: tuple[str, ...]
+
+    @classmethod
+    def read(cls, raw: Mapping[str, object]) -> "Facts":
+        """From the probe's JSON; what is absent or of another type is taken as nothing."""
+        status = raw.get("status")
+        left = raw.get("left")
+        return cls(
+            ended=str(raw.get("ended") or ""),
+            status=status if isinstance(status, int) else None,
+            events=tuple(_events(str(raw.get("said") or ""))),
+            tail=str(raw.get("tail") or ""),
+            written=int(_number(raw.get("written"))),
+            seconds=_number(raw.get("seconds")),
+            cpu=_number(raw.get("cpu")),
+            memory=int(_number(raw.get("memory"))),
+            left=tuple(str(one) for one in left) if isinstance(left, list) else (),
+        )
+
+    def texts(self, kind: str) -> list[str]:
+        """The texts of all events of a kind."""
+        return [text for event, text in self.events if event == kind]
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _events(said: str) -> list[tuple[str, str]]:
+    """The child's lines; a line that is not one (the test wrote to our descriptor) is passed over."""
+    events = []
+    for line in said.splitlines():
+        kind, tab, text = line.partition("\t")
+        if tab:
+            try:
+                events.append((kind, str(ast.literal_eval(text))))
+            except (ValueError, SyntaxError):
+                continue
+    return events
+
+
+def classify(test: TestResult, raw: Mapping[str, object], expected_file: str = "") -> TestResult:
+    """The result of `test` (its outcome is replaced). `expected_file`: what the import must load, below the prefix."""
+    facts = Facts.read(raw)
+    outcome, message = _ended(facts) or _said(facts) or _finished(facts, expected_file)
+    note = ""
+    if outcome == "passed" and facts.texts("write"):
+        note = f"tried to write {facts.texts('write')[0]}, and copes without"
+    return TestResult(
+        kind=test.kind,
+        name=test.name,
+        package=test.package,
+        outcome=outcome,
+        message=message,
+        detail="" if outcome == "passed" else _last_lines(facts.tail),
+        note=note,
+        seconds=facts.seconds,
+        cpu=facts.cpu,
+        memory=facts.memory,
+    )
+
+
+def _ended(facts: Facts) -> tuple[Outcome, str] | None:
+    """Ends that somebody else decided: a limit, a signal, the death of the keeper."""
+    prompt = facts.texts("prompt")
+    match facts.ended:
+        case "timeout" if prompt:
+            return "prompt", f"asked `{prompt[0].strip()}` and waited for an answer"
+        case "timeout":
+            return "hang", f"stopped after {facts.seconds:.0f} seconds"
+        case "memory":
+            return "memory", f"stopped at {facts.memory / 2**20:,.0f} MB of memory"
+        case "output":
+            return "output", f"stopped after {facts.written / 2**20:,.1f} MB of output"
+        case "keeper":
+            return "not run", f"the process that watched it died: {facts.tail or 'no answer'}"
+        case "stuck":
+            return "hang", "does not end even when it is killed (a file system that does not answer?)"
+        case "abandoned":
+            return "not run", "interrupted"
+        case _:
+            return None
+
+
+def _said(facts: Facts) -> tuple[Outcome, str] | None:
+    """What the test tried, as the audit hook saw it: this explains the failures that follow from it."""
+    failed = facts.status != 0
+    if facts.texts("network"):
+        return "network", f"tried the network: {facts.texts('network')[0]}"
+    if facts.texts("prompt"):
+        return "prompt", f"asked a question: {facts.texts('prompt')[0].strip()}"
+    if facts.texts("display") or (failed and _DISPLAY.search(facts.tail)):
+        found = facts.texts("display") or [_line_with(_DISPLAY, facts.tail)]
+        return "display", f"wants a screen: {found[0]}"
+    refused = facts.texts("refused")
+    if failed and refused:
+        return "write", f"writes into the prefix: {refused[0]}"
+    return None
+
+
+def _finished(facts: Facts, expected_file: str) -> tuple[Outcome, str]:
+    """Ends that the test chose."""
+    done = bool(facts.texts("done"))
+    raised = (facts.texts("raised") or [""])[0]
+    if facts.status is not None and facts.status < 0:
+        return "crash", f"{_signal_name(-facts.status)}{' at exit, after it had worked' if done else ''}"
+    if facts.texts("nowhere"):
+        return "nowhere", facts.texts("nowhere")[0]
+    if raised:
+        import_error = " ".join(facts.texts("import"))
+        return ("library" if _LIBRARY.search(import_error) else "raises"), raised.splitlines()[-1]
+    if facts.texts("exit"):
+        return "exit", f"calls sys.exit({facts.texts('exit')[0]})"
+    if not done or facts.status != 0:
+        return "exit", f"ends the interpreter with status {facts.status}{' after it had worked' if done else ''}"
+    if facts.left:
+        return "processes", f"leaves {len(facts.left)} process(es): {facts.left[0]}"
+    loaded = (facts.texts("file") or [expected_file])[0]
+    if expected_file and not f"/{loaded}".endswith(f"/{expected_file}"):
+        return "shadow", f"its name belongs to another module: {loaded or 'a namespace'} instead of {expected_file}"
+    return "passed", ""
+
+
+def command_result(test: TestResult, raw: Mapping[str, object]) -> TestResult:
+    """The result of a command or script: its exit status, within the same limits."""
+    facts = Facts.read(raw)
+    outcome, message = _ended(facts) or _status(facts)
+    return TestResult(
+        kind=test.kind,
+        name=test.name,
+        package=test.package,
+        outcome=outcome,
+        message=message,
+        detail="" if outcome == "passed" else _last_lines(facts.tail),
+        seconds=facts.seconds,
+        cpu=facts.cpu,
+        memory=facts.memory,
+    )
+
+
+def _status(facts: Facts) -> tuple[Outcome, str]:
+    if facts.status == 0:
+        if facts.left:
+            return "processes", f"leaves {len(facts.left)} process(es): {facts.left[0]}"
+        return "passed", ""
+    if facts.status is not None and facts.status < 0:
+        return "crash", _signal_name(-facts.status)
+    # 127: the shell found no such command. What packages ask for beside themselves is not ours to install.
+    if facts.status == 127:
+        return "skipped", "needs a command that is not in the environment"
+    return "fails", f"exit status {facts.status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _line_with(pattern: re.Pattern[str], text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if pattern.search(line)), "")
+
+
+def _last_lines(text: str, count: int = 25) -> str:
+    """The end of the output: no empty lines, no control characters, nothing of the import system or of ourselves."""
+    lines = [line.rstrip()[:300] for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith(('File "<frozen importlib', 'File "<string>"'))]
+    return "".join(char for char in "\n".join(lines[-count:]) if char in "\n\t" or char.isprintable())
