@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.support.release import Store, make_store
-from tests.support.user import OrdinaryUser
 
 from conda_concept.run import run
+from tests.support.release import Store, make_store
+from tests.support.user import OrdinaryUser
 
 
 @pytest.fixture(scope="session")

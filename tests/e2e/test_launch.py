@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.conftest import Inside
 from tests.support.release import DEMO, OLD_DEMO, OTHER
 
@@ -121,11 +122,20 @@ def test_a_virtual_environment_on_top_works_without_a_module(inside: Inside, hom
     inside.out([inside.store.command("python3"), "-m", "venv", venv])
     inside.bash(
         'mkdir "$1/src"; cd "$1/src"; mkdir tiny; echo "def main(): print(\'tiny works\')" >tiny/__init__.py;'
-        'printf "[project]\\nname=\'tiny\'\\nversion=\'1\'\\n[project.scripts]\\ntiny=\'tiny:main\'\\n" >pyproject.toml',
+        "printf \"[project]\\nname='tiny'\\nversion='1'\\n[project.scripts]\\ntiny='tiny:main'\\n\" >pyproject.toml",
         home,
     )
     make_wheel(home / "tiny-1-py3-none-any.whl")
-    inside.out([venv / "bin/pip", "--disable-pip-version-check", "-q", "install", "--no-index", home / "tiny-1-py3-none-any.whl"])
+    inside.out(
+        [
+            venv / "bin/pip",
+            "--disable-pip-version-check",
+            "-q",
+            "install",
+            "--no-index",
+            home / "tiny-1-py3-none-any.whl",
+        ]
+    )
     prefix, executable, _ = who(inside.out([venv / "bin/python", "-c", WHO]))
     assert (prefix, executable) == (str(venv), str(venv / "bin/python"))
     assert inside.out([venv / "bin/tiny"]) == "tiny works\n"
@@ -141,7 +151,9 @@ def make_wheel(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tiny.py", "def main():\n    print('tiny works')\n")
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
         wheel.writestr(f"{info}/RECORD", "")
 
@@ -155,20 +167,25 @@ def prefix(_):
     return sys.prefix
 
 if __name__ == "__main__":
-    print(subprocess.run([sys.executable, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True).stdout, end="")
+    argv = [sys.executable, "-c", "import sys; print(sys.prefix)"]
+    print(subprocess.run(argv, capture_output=True, text=True).stdout, end="")
     for method in ("spawn", "fork"):
         with multiprocessing.get_context(method).Pool(2) as pool:
             print(*set(pool.map(prefix, range(4))))
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         print(*set(pool.map(prefix, range(4))))
 """
-    inside.bash('cat >"$1"', program, cwd="/") if False else program.write_text(text, "utf-8")
+    program.write_text(text, "utf-8")
     assert inside.out([inside.store.command("python3"), program]) == f"{inside.store.prefix()}\n" * 4
 
 
 def test_a_command_of_another_environment_called_from_inside_one(inside: Inside) -> None:
     other = inside.store.command("python3", OTHER)
-    call = f"import subprocess; print(subprocess.run([{other!r}, '-c', 'import sys; print(sys.prefix)'], capture_output=True, text=True))"
+    call = (
+        "import subprocess;"
+        f"argv = [{other!r}, '-c', 'import sys; print(sys.prefix)'];"
+        "print(subprocess.run(argv, capture_output=True, text=True))"
+    )
     said = inside.python(call)
     assert f"stdout='{inside.store.prefix(OTHER)}\\n', stderr=''" in said
     own = f"import os; os.execv({inside.store.command('hello')!r}, ['hello'])"
@@ -195,7 +212,12 @@ def start(inside: Inside, code: str) -> subprocess.Popen[str]:
     """A Python program in the environment, without a terminal; the caller's own pid is the launcher's."""
     argv = inside.user.command([inside.store.command("python3"), "-u", "-c", code], inside.environment())
     return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -239,7 +261,7 @@ def talk(argv: list[str], *steps: tuple[str, str]) -> str:
     """Run a program on a terminal of its own: wait for each text, then type the answer; return all that it wrote."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 - only a child of pty.fork has the terminal
     seen = ""
     for awaited, typed in steps:
         seen = read_until(terminal, seen, awaited)
@@ -289,7 +311,9 @@ def test_explain_and_debug_say_what_is_run_and_do_not_run_it(inside: Inside) -> 
     words = inside.user.run(["/bin/sh", "-c", f"set -- {said}\nprintf '%s\\n' \"$@\""]).stdout.splitlines()
     assert words[0] == {"namespace": "/usr/bin/unshare", "singularity": inside.store.site.singularity}[inside.runtime]
     assert words[-4:] == [inside.store.command("python3"), "-c", "print('it is run')", "a b"]
-    assert inside.out([inside.store.command("hello")], CONDA_CONCEPT_EXPLAIN="1") != f"hello 2 {inside.store.prefix()}\n"
+    assert (
+        inside.out([inside.store.command("hello")], CONDA_CONCEPT_EXPLAIN="1") != f"hello 2 {inside.store.prefix()}\n"
+    )
     done = inside.user.run([inside.store.command("hello")], env=inside.environment({"CONDA_CONCEPT_DEBUG": "1"}))
     assert done.stdout == f"hello 2 {inside.store.prefix()}\n"
     assert "running" in done.stderr

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.support.release import DEMO, OLD_DEMO, OTHER, Store
 from tests.support.user import OrdinaryUser
 
@@ -42,14 +43,13 @@ def test_a_loaded_module_gives_commands_and_variables(begin: str, store: Store, 
         "module load conda_concept/demo-23.04; module unload conda_concept/demo-23.04",
         "module load conda_concept/demo-23.04; module unload conda_concept",
         "module load conda_concept/demo-23.04; module purge",
-        "module load conda_concept/demo-23.04; module switch conda_concept/demo-23.04 conda_concept/other-23.04;"
-        "module unload conda_concept/other-23.04",
-        "module load conda_concept/demo-23.04; module swap conda_concept/demo-23.04 conda_concept/demo-23.01; module purge",
+        "module load $a; module switch $a $b; module unload $b",
+        "module load $a; module swap $a conda_concept/demo-23.01; module purge",
     ],
 )
 @pytest.mark.parametrize("before", ["", "export HELLO_DATA=mine CONDA_PREFIX='/my own'  HELLO_PATH=/mine;"])
 def test_the_shell_is_as_it_was(begin: str, steps: str, before: str, ordinary_user: OrdinaryUser) -> None:
-    script = f"{begin} {before} first=$(show); {steps}; second=$(show); diff <(echo \"$first\") <(echo \"$second\")"
+    script = f'{begin} {before} first=$(show); {steps}; second=$(show); diff <(echo "$first") <(echo "$second")'
     assert ordinary_user.bash(script).stdout == ""
 
 

@@ -11,7 +11,16 @@ from rattler import Gateway, VirtualPackage, install, solve
 
 from conda_concept.image import commands, squash
 from conda_concept.layout import Layout
-from conda_concept.localchannel import PLACEHOLDER, File, PackageSpec, index, wheel_package, write_interpreter, write_package
+from conda_concept.localchannel import (
+    PLACEHOLDER,
+    Entry,
+    File,
+    PackageSpec,
+    index,
+    wheel_package,
+    write_interpreter,
+    write_package,
+)
 from conda_concept.model import Config, Package, Release, Site
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
@@ -93,7 +102,7 @@ def config(version: str) -> Config:
 def _channel(folder: Path) -> str:
     write_interpreter(folder)
     for version in ("1", "2"):
-        files = {
+        files: dict[str, Entry] = {
             "bin/hello": File(f"#!/bin/sh\necho hello {version} {PLACEHOLDER}\n".encode(), executable=True),
             "bin/qsub": File(b"#!/bin/sh\necho not the host's\n", executable=True),
             "etc/conda/activate.d/hello.sh": _ACTIVATE,
@@ -113,9 +122,7 @@ def _tree(channel: str, hello: str, prefix: Path, work: Path) -> Path:
         gateway = Gateway(cache_dir=work / "gateway")
         specs = ["python", "pip", f"hello =={hello}"]
         records = await solve([channel], specs, gateway=gateway, virtual_packages=VirtualPackage.detect())
-        await install(
-            records, tree, cache_dir=work / "cache", alternative_target_prefix=prefix, show_progress=False
-        )
+        await install(records, tree, cache_dir=work / "cache", alternative_target_prefix=prefix, show_progress=False)
 
     asyncio.run(both())
     return tree
@@ -143,7 +150,9 @@ def _release(layout: Layout, site: Site, base: Path, release: Release, tree: Pat
     shutil.rmtree(tree)
     facts = replace(facts, activation=capture_activation(facts))
     write_files(prefix, launcher_files(facts))
-    package = Package("hello", "2", "conda", "linux-64", "https://conda.anaconda.org/x/linux-64/h-2-0.conda", None, None)
+    package = Package(
+        "hello", "2", "conda", "linux-64", "https://conda.anaconda.org/x/linux-64/h-2-0.conda", None, None
+    )
     layout.modulefile(release).write_text(render_modulefile(ModuleFacts(facts, (package,), "2023-04-01")), "utf-8")
     return facts
 
