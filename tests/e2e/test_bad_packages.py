@@ -23,12 +23,15 @@ from conda_concept.run import CLEAN_ENVIRONMENT
 from conda_concept.run import run as command
 from conda_concept.runtime import ensure_base, write_files
 from conda_concept.steps import test as step
+from conda_concept.testing.declared import Declared
 from conda_concept.testing.plan import Bounds
-from conda_concept.testing.probe import Interpreter
+from conda_concept.testing.probe import Interpreter, activated
 from tests.support.badpackages import bad_packages, make_prefix
 from tests.support.user import OrdinaryUser
 
 RELEASE = Release("bad", "26.11", "12345678")
+#: The module's variables are there, and what lies in the image.
+ASKS_FOR_VARIABLE = {"bad-fine": Declared(commands=('test "$BAD_FLAG" = "$PREFIX/flag"', 'test -d "$PREFIX/lib"'))}
 BAD = {one.name: one for one in bad_packages()}
 
 
@@ -87,7 +90,7 @@ def write_launchers(store: Store, runtime: str, apptainer: Path) -> None:
         commands=store.names,
         base=str(ensure_base(site, store.layout.runtime)),
         site=site,
-        config=Config.model_validate({"version": "26.11"}),
+        config=Config.model_validate({"version": "26.11", "setenv": {"BAD_FLAG": "{prefix}/flag"}}),
     )
     for path in prefix.iterdir():
         if path.name != "image.sqsh":
@@ -99,8 +102,10 @@ def run(store: Store, user: OrdinaryUser, baseline: Path | None, out: Path) -> T
     prefix = store.layout.prefix(RELEASE)
     ids = (user.uid, pwd.getpwuid(user.uid).pw_gid) if os.geteuid() == 0 else None
     environment = {**CLEAN_ENVIRONMENT, "HOME": str(user.home)}
-    interpreter = Interpreter((str(prefix / "bin" / "python3"),), str(prefix), environment, ids)
-    subject = step.Subject(str(RELEASE), "0" * 64, interpreter, host_folders=("/lib", "/usr"))
+    interpreter = Interpreter(activated(str(prefix)), str(prefix), environment, ids)
+    subject = step.Subject(
+        str(RELEASE), "0" * 64, interpreter, host_folders=("/lib", "/usr"), declared=ASKS_FOR_VARIABLE
+    )
     config = TestsConfig(timeout=60, timeouts={"import bad_sleeps": 2})
     reporter = Reporter(StringIO(), quiet=True)
     return step.test(subject, config, step.Resources(2, Bounds(memory=300 * 2**20)), baseline, out, reporter)
@@ -122,6 +127,7 @@ def test_every_bad_package_is_found_out_in_an_image(
     assert report.problems == ()
     outcomes = {result.title: result.outcome for result in report.results}
     assert {one.test: outcomes.get(one.test) for one in BAD.values()} == {one.test: one.outcome for one in BAD.values()}
+    assert outcomes["script bad-fine"] == "passed"
     assert dict(report.facts)["uid"] == str(ordinary_user.uid)
     assert dict(report.facts)["network"] == "namespace"
     # Nothing else fails, and against a run of the same image nothing is new.
