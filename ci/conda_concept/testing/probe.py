@@ -47,6 +47,11 @@ class Interpreter:
         return words if self.user is None else [*drop_to(*self.user), *words]
 
 
+def activated(prefix: str) -> tuple[str, ...]:
+    """The words that start a release's interpreter as its users do: with the variables that its module sets."""
+    return ("/bin/sh", "-c", '. "$0/bin/activate" && exec "$0/bin/python3" "$@"', prefix)
+
+
 def ordinary_user(name: str | None) -> tuple[int, int] | None:
     """Whom to run package code as: nobody else if we are an ordinary user, else `name`'s ids, or those of nobody.
 
