@@ -14,7 +14,7 @@ from typing import Any
 
 from conda_concept import cli
 from conda_concept.errors import ConcError
-from conda_concept.localchannel import DEMO_EARLIER, DEMO_REQUIREMENTS, make_channel
+from conda_concept.localchannel import DEMO_EARLIER, DEMO_REQUIREMENTS, earlier_channel, make_channel
 from conda_concept.progress import Reporter
 from conda_concept.render.tried import text
 from conda_concept.run import CLEAN_ENVIRONMENT, leave, run
@@ -33,6 +33,7 @@ class Demo:
     folder: Path
     environ: Mapping[str, str]
     reporter: Reporter
+    local: bool
 
     @property
     def repository(self) -> Path:
@@ -45,8 +46,22 @@ class Demo:
         environment = {**CLEAN_ENVIRONMENT, "HOME": str(self.folder)}
         return run(["git", "-C", self.repository, *identity, *words], env=environment).stdout.strip()
 
-    def concept(self, *words: str) -> dict[str, Any]:
+    def channels(self, when: str) -> Path:
+        """Where channel names live `then`, at the first release, and `now`, when the pull request comes."""
+        return self.folder / "channels" / when
+
+    def make_channels(self) -> None:
+        """A channel of real packages, and the same as it was before its latest upload."""
+        with self.reporter.step("make a channel of real packages"):
+            now, then = (self.channels(when) / "conda-forge" for when in ("now", "then"))
+            made = make_channel(now, DEMO_REQUIREMENTS, self.reporter, environ=os.environ, earlier=DEMO_EARLIER)
+            if made.made or not then.exists():
+                earlier_channel(now, then, DEMO_EARLIER)
+
+    def concept(self, when: str, *words: str) -> dict[str, Any]:
         """One `conda-concept` command, as anybody would type it; its result as data. Ends the demo if it fails."""
+        if self.local:
+            words = (*words, "--channel-alias", self.channels(when).as_uri())
         self.reporter.say(f"\n$ conda-concept {' '.join(words)}")
         out = io.StringIO()
         with redirect_stdout(out):
@@ -66,31 +81,37 @@ class Demo:
             self.git("init", "--quiet")
             self.git("add", "--all")
             self.git("commit", "--quiet", "--message", "Ask for an environment")
-        return "released" not in self.git("tag").split()
+        return "released" not in self.tags()
 
     def release(self) -> None:
         """The first release: everything is new."""
-        self.concept("try", "demo", "--publish", "--comments", str(self.folder / "comments" / "first-release"))
+        self.concept("then", "try", "demo", "--publish", "--comments", str(self.folder / "comments" / "first-release"))
         self._keep_lock("first-release")
         self.git("tag", "released")
 
     def request(self) -> None:
         """A researcher's pull request: one line."""
-        if ADDED in self.git("show", "HEAD:environments/demo/environment.yml"):
-            return
-        path = self.repository / "environments" / "demo" / "environment.yml"
-        path.write_text(path.read_text("utf-8").replace("  - dask\n", f"  - dask\n  - {ADDED}\n"), "utf-8")
-        self.git("commit", "--quiet", "--all", "--message", f"Add {ADDED}")
+        if "request" not in self.tags():
+            path = self.repository / "environments" / "demo" / "environment.yml"
+            path.write_text(path.read_text("utf-8").replace("  - dask\n", f"  - dask\n  - {ADDED}\n"), "utf-8")
+            self.git("commit", "--quiet", "--all", "--message", f"Add {ADDED}")
+            self.git("tag", "request")
 
     def play(self) -> dict[str, Any]:
         """Everything that happens to the pull request, up to its publication."""
+        self.git("checkout", "--quiet", "request")
         comments = self.folder / "comments" / "pull-request"
         words = ("--publish", "--comments", str(comments), "--pull-request", "1", "--author", "a-researcher")
-        result = self.concept("try", "demo", "--base", "released", *words)
-        if not self.git("tag", "--list", "merged"):
+        result = self.concept("now", "try", "demo", "--base", "released", *words)
+        self.git("checkout", "--quiet", "main")
+        if "merged" not in self.tags():
             self._keep_lock("pull-request")
             self.git("tag", "merged")
         return result
+
+    def tags(self) -> list[str]:
+        """How far an earlier run came."""
+        return self.git("tag").split()
 
     def _keep_lock(self, comments: str) -> None:
         lock = self.folder / "comments" / comments / "conda-lock.yml"
@@ -114,8 +135,6 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
     environ["CONDA_CONCEPT_CACHE"] = str(options.folder / "cache")
     if options.root:
         environ["CONDA_CONCEPT_ROOT"] = options.root
-    if options.channel == "local":
-        environ["CONDA_CHANNEL_ALIAS"] = (options.folder / "channels").as_uri()
     return environ
 
 
@@ -125,12 +144,10 @@ def main(argv: Sequence[str]) -> int:
     options.folder = options.folder.resolve()
     options.folder.mkdir(parents=True, exist_ok=True)
     reporter = Reporter.from_environment(os.environ)
-    demo = Demo(options.folder, settings(options), reporter)
+    demo = Demo(options.folder, settings(options), reporter, local=options.channel == "local")
     try:
-        if options.channel == "local":
-            with reporter.step("make a channel of real packages"):
-                channel = options.folder / "channels" / "conda-forge"
-                make_channel(channel, DEMO_REQUIREMENTS, reporter, environ=os.environ, earlier=DEMO_EARLIER)
+        if demo.local:
+            demo.make_channels()
         if demo.begin():
             demo.release()
         demo.request()

@@ -170,6 +170,7 @@ def make_store(
         permissions=Permissions.of(chosen.groups),
         notice=lambda _text: None,
         now=lambda: START + dt.timedelta(days=days),
+        in_use=lambda _releases: {},
     )
 
 

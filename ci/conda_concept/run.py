@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -120,7 +120,8 @@ class Talk:
         while select.select([fd], [], [], silence)[0]:
             chunk = os.read(fd, 1 << 16)
             if not chunk:
-                self.process.wait(timeout=silence)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(timeout=silence)
                 break
             *whole, rest = (rest + chunk).split(b"\n")
             yield from whole
@@ -173,6 +174,9 @@ def _started(
     finally:
         if process.returncode is None:
             _end_group(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from conda_concept.model import Expectation, TestsConfig
+from conda_concept.render.quote import markdown
 from conda_concept.render.report import BUDGET, as_json, comment, terminal, verdict_line
 from conda_concept.results import Outcome, StaleExpectation, TestReport, TestResult, judged
 
@@ -28,7 +29,7 @@ FINE = TestResult("import", "fine", "passed", seconds=2.0, memory=50 << 20)
 
 def test_a_pass_is_one_line_and_what_may_be_of_interest_folded() -> None:
     text = comment(report(FINE))
-    assert text.startswith("### ✅ The tests of demo\\-26\\.11/1a2b3c4d pass: 1 test\n")
+    assert text.startswith(f"### ✅ The tests of {markdown('demo-26.11/1a2b3c4d')} pass: 1 test\n")
     assert "<details><summary>Slowest imports and commands</summary>" in text
     assert "| `import fine` | 2.0 | 50 |" in text
     assert "expect_fail" not in text
@@ -70,7 +71,7 @@ def test_nothing_that_a_package_says_becomes_markup() -> None:
     outside = text.split("`````text")[0] + text.split("`````")[-1]
     assert "<img" not in outside
     assert "@everyone" not in outside
-    assert "](https" not in outside
+    assert "](https://" not in outside
     assert "</details> " not in outside
     assert "`````text" in text, "the fence is longer than any run of backticks inside"
 

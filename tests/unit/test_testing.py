@@ -47,7 +47,7 @@ def test_every_module_is_an_import_with_the_file_that_it_must_load() -> None:
     words = one.task["argv"]
     assert isinstance(words, list)
     assert words[:3] == ["/p/bin/python3", "-I", "-B"]
-    assert words[-3:] == ["FACTS", "/p", "yaml"]
+    assert words[-4:] == ["CHILD", "FACTS", "/p", "yaml"]
 
 
 def test_declared_imports_are_added_once_and_only_for_what_is_there() -> None:

@@ -134,7 +134,7 @@ def attempt() -> None:
 
 def explain(error: BaseException) -> None:
     """An exception as an event, and its traceback on standard error without our own frames."""
-    import traceback  # noqa: PLC0415 - only now: the tested module must not find it loaded
+    import traceback  # only now: the tested module must not find it loaded
 
     errno, filename = getattr(error, "errno", None), getattr(error, "filename", None)
     if (

@@ -60,7 +60,7 @@ def _enter_empty_network() -> bool:
 def _libc() -> typing.Any:
     """The C library, or None where the release's own ctypes is damaged: that is a result of the tests, not our end."""
     try:
-        import ctypes  # noqa: PLC0415 - it may be what is broken in this release
+        import ctypes  # it may be what is broken in this release
 
         return ctypes.CDLL(None, use_errno=True)
     except (ImportError, OSError):

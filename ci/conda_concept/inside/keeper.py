@@ -79,6 +79,9 @@ def keep(work: Work, env: dict[str, str], limits: Limits, fds: tuple[int, int], 
     home and its place for temporary files.
     """
     answer, lifeline = fds
+    # Whoever ends the probe's group must not end us: we are the ones who clean up.
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     home = tempfile.mkdtemp(prefix="test-", dir=scratch)
     try:
         isolate.become_subreaper()
@@ -89,6 +92,9 @@ def keep(work: Work, env: dict[str, str], limits: Limits, fds: tuple[int, int], 
     except BaseException as error:  # noqa: BLE001 - the probe must hear of it, whatever it is
         text = json.dumps({"ended": "keeper", "tail": repr(error)}).encode("ascii")
     shutil.rmtree(home, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if select.select([lifeline], [], [], 0)[0]:
+            os.rmdir(scratch)  # the probe is gone: the last of us turns off the light
     with contextlib.suppress(OSError):
         write_all(answer, text)
     os._exit(0)

@@ -108,7 +108,7 @@ class Probe:
         files = task.get("files")
         if isinstance(files, dict):
             return keeper.WithFiles(_words(task["argv"]), {str(name): str(text) for name, text in files.items()})
-        return _words(task["argv"])
+        return [str(self.request["child"]) if word == "CHILD" else word for word in _words(task["argv"])]
 
     def _static(self, wanted: set[str], fd: int) -> None:
         request = self.request
@@ -190,6 +190,6 @@ def main(request: dict[str, object]) -> None:
     """Answer `request` on what was standard output; what anything else writes there goes to standard error."""
     out = os.dup(1)
     os.dup2(2, 1)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.stdin.close()
     Probe(request, out).run()

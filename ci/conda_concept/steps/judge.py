@@ -13,7 +13,7 @@ from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
 from conda_concept.testing.declared import from_json
 from conda_concept.testing.junit import read_junit
-from conda_concept.testing.probe import Interpreter, ordinary_user
+from conda_concept.testing.probe import Interpreter, activated, ordinary_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,15 @@ class Judged:
 def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
     """Test a release and keep `tests.xml` and the verdict beside it, also where they say no.
 
-    What was tested already is not tested again (`again`: it is), because the verdict is bound to the image's digest.
+    What has passed is not tested again (`again`: it is), because the verdict is bound to the image's digest. What has
+    failed is: the reason may have been the machine, or the tests.
     The baseline is what the release's label, or else its environment's stable name, points at.
     """
     store = edges.store
     record = store.reader.record(release)
     known = None if again else _known(release, record, edges)
     if known is not None:
-        edges.reporter.say(f"{release} was tested already: {'passed' if known.passed else 'failed'}")
+        edges.reporter.say(f"{release} has passed its tests before: nothing to test")
         return Judged(record, known, already=True)
     with tempfile.TemporaryDirectory(prefix="conda-concept-tests-") as folder:
         out = Path(folder) / "tests.xml"
@@ -60,7 +61,7 @@ def _known(release: Release, record: ReleaseRecord, edges: Edges) -> TestReport 
     if verdict is None or verdict.image_sha256 != record.image.sha256 or not path.exists():
         return None
     report = read_junit(path)
-    return report if report.complete else None
+    return report if report.passed else None
 
 
 def _baseline(release: Release, edges: Edges) -> Path | None:
@@ -80,7 +81,7 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         release=str(release),
         image_sha256=record.image.sha256,
         interpreter=Interpreter(
-            argv=(str(layout.bin(release) / "python3"),),
+            argv=activated(record.prefix),
             prefix=record.prefix,
             user=ordinary_user(edges.store.site.test_user),
         ),
@@ -90,4 +91,6 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         own_tests=edges.repository.tests(spec.name),
         foreign=("conda-concept-build-",),
         host_folders=edges.store.site.host_libraries,
+        host_commands=spec.config.host_commands,
+        overrides=tuple(spec.config.overrides),
     )

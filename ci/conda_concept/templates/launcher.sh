@@ -153,6 +153,8 @@ _cc_mount_shared() {
         mkdir "$_cc_mount"
         "$_cc_squashfuse" -o "timeout=$_cc_idle" "$_cc_image" "$_cc_mount" \
             </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+        # Not the end of the list: a shell becomes its last command, and would let go of the lock before it has run.
+        exit 0
     ) >/dev/null 2>&1
     _cc_alive
 }

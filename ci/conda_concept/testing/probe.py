@@ -47,6 +47,11 @@ class Interpreter:
         return words if self.user is None else [*drop_to(*self.user), *words]
 
 
+def activated(prefix: str) -> tuple[str, ...]:
+    """The words that start a release's interpreter as its users do: with the variables that its module sets."""
+    return ("/bin/sh", "-c", '. "$0/bin/activate" && exec "$0/bin/python3" "$@"', prefix)
+
+
 def ordinary_user(name: str | None) -> tuple[int, int] | None:
     """Whom to run package code as: nobody else if we are an ordinary user, else `name`'s ids, or those of nobody.
 
@@ -88,8 +93,11 @@ class Answers:
 
 
 def child_words(executable: str, prefix: str, name: str, attribute: str = "") -> list[str]:
-    """The words that test one import (or entry point) in an interpreter of its own; it says where it crashed."""
-    words = [executable, "-I", "-B", "-X", "faulthandler", "-c", _source("child"), "FACTS", prefix, name]
+    """The words that test one import (or entry point) in an interpreter of its own; it says where it crashed.
+
+    The probe puts the child's source for CHILD, its keeper a descriptor for FACTS.
+    """
+    words = [executable, "-I", "-B", "-X", "faulthandler", "-c", "CHILD", "FACTS", prefix, name]
     return [*words, attribute] if attribute else words
 
 
@@ -105,7 +113,7 @@ def ask(
     `trouble`, not an exception: what it did not answer has failed.
     """
     sources = [(f"conda_concept.inside.{name}", _source(name)) for name in SOURCES]
-    payload = {"prefix": interpreter.prefix, **request}
+    payload = {"prefix": interpreter.prefix, "child": _source("child"), **request}
     feed = json.dumps({"sources": sources, "request": payload}).encode()
     try:
         with talking(interpreter.command(), env=interpreter.environment, feed=feed) as talk:
