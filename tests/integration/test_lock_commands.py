@@ -30,7 +30,15 @@ def checkout(tmp_path: Path) -> Path:
 def run(checkout: Path, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """One command, told where the checkout is."""
     known = {"PATH": os.environ["PATH"], "HOME": str(checkout), "CONDA_CONCEPT_CACHE": str(checkout / "cache")}
-    command = [sys.executable, "-m", "conda_concept", str(words[0]), "--repository", str(checkout), *map(str, words[1:])]
+    command = [
+        sys.executable,
+        "-m",
+        "conda_concept",
+        str(words[0]),
+        "--repository",
+        str(checkout),
+        *map(str, words[1:]),
+    ]
     return subprocess.run(
         command,
         env={**known, "PYTHONPATH": str(ROOT / "ci"), **environment},
@@ -50,9 +58,11 @@ def test_the_whole_story_of_a_pull_request(checkout: Path, alias: str) -> None:
     assert (folder / "conda-lock.yml").read_text() == before
 
     spec = folder / "environment.yml"
-    spec.write_text(spec.read_text().replace("- numpy >2.0\n", "- numpy >2.0,<2.4.6\n") + "- zstandard\n")
+    spec.write_text(spec.read_text().replace("- numpy >2.0\n", "- numpy >2.0,<2.4.5\n") + "- zstandard\n")
     comment = checkout / "comment.md"
-    done = run(checkout, "lock", "analysis3", "--out", "new.yml", "--comment", comment, "--json", "--channel-alias", alias)
+    done = run(
+        checkout, "lock", "analysis3", "--out", "new.yml", "--comment", comment, "--json", "--channel-alias", alias
+    )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert [change["name"] for change in facts["diff"]["platforms"][0]["changes"]] == ["numpy"]
@@ -105,7 +115,8 @@ def test_failures_have_their_status_and_one_message(
 def test_why_speaks_of_requests_and_chains(checkout: Path) -> None:
     done = run(checkout, "why", "analysis3", "numcodecs")
     assert done.returncode == 0
-    assert "pulled in: zarr → numcodecs" in done.stdout
+    assert "zarr needs `numcodecs >=0.14`" in done.stdout
+    assert "pulled in: icclim → numcodecs" in done.stdout
     asked = json.loads(run(checkout, "why", "analysis3", "zarr", "--json").stdout)
     assert asked[0]["requested"] is True
 
@@ -113,7 +124,7 @@ def test_why_speaks_of_requests_and_chains(checkout: Path) -> None:
 def test_a_reader_that_goes_away_is_no_failure(checkout: Path) -> None:
     command = f"{sys.executable} -m conda_concept diff - environments/analysis3 | head -n 1; exit ${{PIPESTATUS[1]}}"
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["/bin/bash", "-c", command],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(ROOT / "ci")},
         capture_output=True,
@@ -125,7 +136,7 @@ def test_a_reader_that_goes_away_is_no_failure(checkout: Path) -> None:
 
 
 def test_the_status_is_right_every_time(checkout: Path, alias: str) -> None:
-    statuses = {run(checkout, "lock", "analysis3", "--channel-alias", alias).returncode for _ in range(5)}
+    statuses = {run(checkout, "lock", "analysis3", "--channel-alias", alias).returncode for _ in range(3)}
     lock = "environments/analysis3/conda-lock.yml"
-    statuses |= {run(checkout, "diff", lock, lock).returncode for _ in range(10)}
+    statuses |= {run(checkout, "diff", lock, lock).returncode for _ in range(5)}
     assert statuses == {0}

@@ -6,7 +6,6 @@ import lzma
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -45,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RealData:
 
 
 @pytest.fixture
-def own_data(data: RealData, tmp_path: Path) -> Iterator[RealData]:
+def own_data(data: RealData, tmp_path: Path) -> RealData:
     """A copy that a test may change."""
     shutil.copytree(data.folder / "channels", tmp_path / "own" / "channels")
     shutil.copytree(data.folder / "history", tmp_path / "own" / "history")
@@ -145,7 +144,7 @@ def test_records_that_are_gone_or_broken_are_replaced_and_named(own_data: RealDa
 
 
 def test_a_broken_package_comes_back_only_by_name(own_data: RealData) -> None:
-    spec, start = step(own_data, 26)
+    spec, _ = step(own_data, 26)
     plotly = next(path for path in own_data.steps[-1].packages if "/plotly-6.6" in path)
     edit(own_data, plotly, None)
     allowed = spec.config.model_copy(update={"allow_broken": ("plotly",)})

@@ -17,6 +17,21 @@ from conda_concept.progress import Reporter
 from conda_concept.solver import Settings
 from conda_concept.spec import read_spec
 
+#: A build system that needs no other one, and so no network.
+BACKEND = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+METADATA = """
+import os
+
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    os.makedirs(f"{folder}/tool-3.0.dist-info")
+    with open(f"{folder}/tool-3.0.dist-info/METADATA", "w") as out:
+        out.write("Metadata-Version: 2.1\\nName: tool\\nVersion: 3.0\\nRequires-Dist: numpy\\n")
+    return "tool-3.0.dist-info"
+
+def build_wheel(folder, settings=None, metadata=None):
+    raise NotImplementedError("only metadata is asked for")
+"""
+
 QUIET = Reporter(StringIO(), quiet=True)
 CONFIG = 'version: "23.04"\nallowed_channels: [small]\n'
 
@@ -51,7 +66,9 @@ def wheel(folder: Path, name: str, version: str, *lines: str) -> str:
     info = f"{name}-{version}.dist-info"
     with ZipFile(file, "w") as archive:
         archive.writestr(f"{name}/__init__.py", "")
-        archive.writestr(f"{info}/METADATA", "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines]))
+        archive.writestr(
+            f"{info}/METADATA", "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines])
+        )
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return file.as_uri()
@@ -70,7 +87,14 @@ def pip_packages(solved: Solved) -> dict[str, Package]:
 
 def test_wheels_with_extras_on_top_of_conda(alias: str, tmp_path: Path) -> None:
     part = wheel(tmp_path, "part", "2.0", "Requires-Dist: my-lib >=1")
-    tool = wheel(tmp_path, "tool", "1.0", "Requires-Dist: numpy >=2", "Provides-Extra: more", 'Requires-Dist: part; extra == "more"')
+    tool = wheel(
+        tmp_path,
+        "tool",
+        "1.0",
+        "Requires-Dist: numpy >=2",
+        "Provides-Extra: more",
+        'Requires-Dist: part; extra == "more"',
+    )
     solved = locked(alias, f"tool[more] @ {tool}", f"part @ {part}")
     found = pip_packages(solved)
     assert {name: package.version for name, package in found.items()} == {"tool": "1.0", "part": "2.0"}
@@ -82,7 +106,7 @@ def test_wheels_with_extras_on_top_of_conda(alias: str, tmp_path: Path) -> None:
     assert locked(alias, f"tool[more] @ {tool}", f"part @ {part}", start=solved).unchanged
 
 
-def test_what_conda_has_is_not_taken_twice(alias: str, tmp_path: Path) -> None:
+def test_what_conda_has_is_not_taken_twice(alias: str) -> None:
     solved = locked(alias, "my-lib>=1")
     assert pip_packages(solved) == {}
     assert any("is not taken from pip: conda's my_lib 1.5 is it" in note for note in solved.notes)
@@ -94,12 +118,13 @@ def test_git_at_a_commit(alias: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "tool").mkdir(parents=True)
     (source / "tool" / "__init__.py").write_text("")
-    (source / "setup.cfg").write_text("[metadata]\nname = tool\nversion = 3.0\n[options]\ninstall_requires = numpy\n")
-    (source / "setup.py").write_text("import setuptools\nsetuptools.setup()\n")
+    (source / "pyproject.toml").write_text(BACKEND)
+    (source / "backend.py").write_text(METADATA)
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     for words in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "Start"]):
-        subprocess.run(["git", "-C", source, *words], check=True)
-    commit = subprocess.run(["git", "-C", source, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        subprocess.run(["/usr/bin/git", "-C", source, *words], check=True)
+    head = ["/usr/bin/git", "-C", str(source), "rev-parse", "HEAD"]
+    commit = subprocess.run(head, check=True, capture_output=True, text=True)
     address = f"git+{source.as_uri()}@{commit.stdout.strip()}"
     found = pip_packages(locked(alias, f"tool @ {address}"))
     assert found["tool"].url == address

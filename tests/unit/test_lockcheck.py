@@ -1,6 +1,7 @@
 """Which locks may be built: origins, sense, and whether everything in them holds."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.locks import lock, package, pip_package, spec
 MACHINE = {"__glibc": "2.28", "__archspec": "1=x86_64"}
 
 
-def problems(*packages: Package, **config: object) -> list[str]:
+def problems(*packages: Package, **config: Any) -> list[str]:
     return check_lock(lock(*packages), spec(**config), "linux-64", MACHINE)
 
 
