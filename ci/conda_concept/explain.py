@@ -297,7 +297,7 @@ class _Telling:
     core: Mapping[str, Request]
 
     def weight(self, chain: Chain) -> tuple[bool, int, int]:
-        """Failures first. Those that end in the machine, or in a request to blame, say most; then short ones."""
+        """Failures first. What ends in the machine, or in a request that is to blame, says most; then short ones."""
         root, end = _root(chain), _end(chain)
         if end in self.wanted:
             rank = 0

@@ -125,7 +125,7 @@ def test_variables_of_the_spec_are_set_and_gone_after_unload(
 ) -> None:
     script = (
         f". {module_init}\nmodule use {demo.root}/modules\nmodule load conda_concept/demo\n"
-        "echo loaded=$OMP_NUM_THREADS\nmodule unload conda_concept/demo\necho unloaded=$OMP_NUM_THREADS\n"
+        "echo loaded=$OMP_NUM_THREADS\nmodule unload conda_concept\necho unloaded=$OMP_NUM_THREADS\n"
     )
     assert ordinary_user.bash(script).stdout.split() == ["loaded=1", "unloaded="]
 
@@ -152,7 +152,11 @@ def test_a_second_run_changes_nothing(demo: Demo) -> None:
 def test_rollback_and_publish_again(demo: Demo, ordinary_user: OrdinaryUser) -> None:
     """What the release comment promises: back with one command, and forward again."""
     python = demo.root / "apps/conda_concept/envs/demo/bin/python3"
-    has = [python, "-c", "import importlib.util; print(importlib.util.find_spec('dask_jobqueue') is not None)"]
+    has: list[str | Path] = [
+        python,
+        "-c",
+        "import importlib.util; print(importlib.util.find_spec('dask_jobqueue') is not None)",
+    ]
     words = [sys.executable, "-m", "conda_concept"]
     rest = ["--repository", str(demo.folder / "repository")]
     environ = {**os.environ, "CONDA_CONCEPT_ROOT": str(demo.root)}

@@ -152,7 +152,7 @@ def test_an_alias_that_nobody_published() -> None:
     ],
 )
 def test_what_a_bare_product_loads(aliases: dict[str, str], default: str | None, line: str) -> None:
-    from conda_concept.plan import wanted_modulerc  # noqa: PLC0415 - only here
+    from conda_concept.plan import wanted_modulerc
 
     text = wanted_modulerc(aliases, product="p", default=default)
     assert text.startswith("#%Module1.0\n")

@@ -63,7 +63,7 @@ def try_(attempt: Attempt, edges: Edges) -> Tried:
     judged = judge(record.release, spec, edges, again=False)
     before, passed = _before(judged, edges), judged.report.passed
     trial = _expose(record.release, attempt, edges) if passed else None
-    words = comments.build_comment(record, before, report.comment(judged.report), passed=passed, trial=trial)
+    words = comments.build_comment(record, before, judged.report, trial)
     written = [attempt.comments / "1-diff.md", attempt.write("2-build.md", words)]
     if trial is None:
         raise GateError(report.verdict_line(judged.report), hint=f"{written[-1]} says which and why.")
