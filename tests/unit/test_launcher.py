@@ -73,7 +73,7 @@ def test_settings_are_quoted_and_leave_no_name_of_the_users_alone() -> None:
     assert shlex.split(settings["_cc_prefix"]) == [PREFIX]
     for line in text.splitlines():
         word = line.strip().split("=", 1)[0]
-        if "=" in line and word.isidentifier():
+        if "=" in line and word.isidentifier() and "   " not in line.strip():  # not a line of the help text
             assert word.startswith("_cc_") or word == "PATH", line
 
 
