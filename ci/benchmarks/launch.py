@@ -31,7 +31,7 @@ from tests.support.user import ACCOUNT  # noqa: E402 - the same
 
 #: The aims, from the issue: milliseconds on top of the bare runtime, on top of a mounted image; seconds for 128.
 LAUNCHER_ADDS, NAMESPACE_ADDS, MANY_SECONDS = 5.0, 10.0, 2.0
-PASS = "pass"
+NOTHING = "pass"
 #: A few hundred modules with extension modules among them: what a scientific stack does first, without needing one.
 HEAVY = (
     "import asyncio, concurrent.futures, ctypes, doctest, email.mime.text, http.server, logging.config, "
@@ -173,15 +173,15 @@ def one_by_one(all_ways: Sequence[Way], program: str, code: str, rounds: int) ->
 
 def measure(store: Store, plain: Path, rounds: int, repeats: int) -> Result:
     """All measurements, as the ordinary user; the shared mount is made by the first start of the launcher."""
-    first = started(Way(NS, (f"{store.prefix()}/bin/python3",)), PASS)
+    first = started(Way(NS, (f"{store.prefix()}/bin/python3",)), NOTHING)
     first.wait()
     (mount,) = (Path(store.site.node_dir) / f"{store.site.product}.{os.getuid()}").glob(store.facts[DEMO].image_sha256)
     try:
         all_ways = ways(store, plain, mount)
-        singles = one_by_one(all_ways, "python3 -c pass", PASS, rounds)
+        singles = one_by_one(all_ways, "python3 -c pass", NOTHING, rounds)
         singles += one_by_one(all_ways, "heavy import", HEAVY, max(3, rounds // 3))
         crowds = [crowd(way, count, repeats) for way in all_ways if way.name in CROWDS for count in (1, 8, 32, 64, 128)]
-        thousand = one_by_one([way for way in all_ways if way.name in (PLAIN, NS)], "after all that", PASS, rounds)
+        thousand = one_by_one([way for way in all_ways if way.name in (PLAIN, NS)], "after all that", NOTHING, rounds)
         return Result(tuple(singles), tuple(crowds), aims(singles, crowds, thousand))
     finally:
         run(["/usr/bin/fusermount3", "-u", "-z", mount])
@@ -189,7 +189,7 @@ def measure(store: Store, plain: Path, rounds: int, repeats: int) -> Result:
 
 def crowd(way: Way, count: int, repeats: int) -> Crowd:
     """The median of a few crowds."""
-    found = [seconds_of(way, PASS, count) for _ in range(repeats)]
+    found = [seconds_of(way, NOTHING, count) for _ in range(repeats)]
     return Crowd(way.name, count, statistics.median(took for took, _ in found), sum(failed for _, failed in found))
 
 
