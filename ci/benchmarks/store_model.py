@@ -91,8 +91,8 @@ class StoreMachine(RuleBasedStateMachine):
         self._judge(wanted, passed=passed)
 
     def _judge(self, wanted: Release, *, passed: bool) -> None:
-        """Test a release that no label ever pointed at."""
-        if wanted.build_id not in self.stacks.get(wanted.label, []):
+        """Test a release that is not live."""
+        if self.stacks.get(wanted.label, [""])[-1] != wanted.build_id:
             judge(self.store(), wanted, passed=passed)
             (self.tested.add if passed else self.tested.discard)(wanted)
 
@@ -137,6 +137,10 @@ class StoreMachine(RuleBasedStateMachine):
             done = roll_back(store, label, "", ASKED, silent())
         except NotFoundError:
             assert self._before(label) is None
+        except GateError:
+            before = self._before(label)
+            assert before is not None
+            assert Release("analysis3", version, self.stacks[label][before]) not in self.tested
         else:
             COUNTS["rolled back"] += 1
             before = self._before(label)

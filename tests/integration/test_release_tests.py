@@ -307,6 +307,31 @@ def test_damage_to_the_prefix_is_found(home: Path, tmp_path: Path) -> None:
     assert "/not/here" in messages["scripts fine"]
 
 
+def test_who_owns_the_store_cannot_change_it_from_a_test(home: Path, tmp_path: Path) -> None:
+    """As the release account does, which is no root but owns what it tests; and no audit hook sees other programs."""
+    prefix, kept = home / "owned", home / "kept"
+    kept.mkdir()
+    code = (
+        f"import subprocess\nfor path in (__file__ + '.x', {str(kept / 'x')!r}):\n    subprocess.run(['touch', path])\n"
+    )
+    make_prefix(
+        prefix,
+        [PackageSpec("toucher", "1.0", python=True, files={f"{SITE}/toucher.py": File(code.encode())})],
+        home / "channel",
+    )
+    user = ordinary_user(None)
+    if user is not None:
+        for path in (kept, prefix, *prefix.rglob("*")):
+            os.chown(path, *user, follow_symlinks=False)
+    before = tree(prefix)
+    what = subject(prefix, protected=(str(kept),))
+    report = step.test(what, TestsConfig(timeout=60), QUICK, None, tmp_path / "tests.xml", quiet())
+    assert dict(report.facts)["store"] == "read-only"
+    assert "import toucher" in {result.title for result in report.of("passed")}
+    assert list(kept.iterdir()) == []
+    assert tree(prefix) == before
+
+
 def test_an_interpreter_that_does_not_start_is_a_report_that_fails(tmp_path: Path) -> None:
     prefix = tmp_path / "empty"
     (prefix / "bin").mkdir(parents=True)

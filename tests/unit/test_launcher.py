@@ -12,7 +12,7 @@ from conda_concept.errors import InputError
 from conda_concept.model import Activation, Config, Release, ReleaseFile, Site
 from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files, render_launcher
 from conda_concept.render.modulefile import ModuleFacts, key_versions, render_modulefile
-from conda_concept.runtime import activation_between, base_image, base_name, inside_argv
+from conda_concept.runtime import activation_between, base_image, base_name, inside_argv, parse_activation
 
 PREFIX = "/apps/conda_concept/releases/demo-23.04/1a2b3c4d"
 
@@ -73,7 +73,7 @@ def test_settings_are_quoted_and_leave_no_name_of_the_users_alone() -> None:
     assert shlex.split(settings["_cc_prefix"]) == [PREFIX]
     for line in text.splitlines():
         word = line.strip().split("=", 1)[0]
-        if "=" in line and word.isidentifier():
+        if "=" in line and word.isidentifier() and "   " not in line.strip():  # not a line of the help text
             assert word.startswith("_cc_") or word == "PATH", line
 
 
@@ -142,6 +142,13 @@ def test_activation_is_the_difference_of_two_environments() -> None:
     after = {"PATH": "/p/bin:/bin", "KEPT": "1", "NEW": "a:b", "_": "b", "OLD": "y", "SHLVL": "2"}
     assert activation_between(before, after) == Activation(
         set=(("NEW", "a:b"), ("OLD", "y")), prepend=(("PATH", "/p/bin"),), unset=("GONE",)
+    )
+
+
+def test_what_scripts_put_in_front_is_found_with_a_mark() -> None:
+    environments = ("A=1\0P=x\0", "A=1\0P=/new:x\0Q=/q\0R=r\0", "A=1\0P=/new:x\0Q=/q:/conda-concept-mark\0R=r\0")
+    assert parse_activation("\0".join(environments)) == Activation(
+        set=(("R", "r"),), prepend=(("P", "/new"), ("Q", "/q")), unset=()
     )
 
 

@@ -20,7 +20,8 @@ _DETAIL = 3000
 def comment(report: TestReport, *, budget: int = BUDGET, heading: bool = True) -> str:
     """The part of a comment about the tests: the verdict, new failures with their last lines, the rest folded.
 
-    Without `heading` the verdict is left to whoever puts this into a larger comment. At most `budget` characters; what was left out for that is said at the top and is in `tests.xml`.
+    Without `heading` the verdict is left to whoever puts this into a larger comment. At most `budget` characters; what
+    was left out for that is said at the top and is in `tests.xml`.
     """
     text = ""
     for rung, (shown, rows, lines) in enumerate(_LADDER):

@@ -93,4 +93,5 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         host_folders=edges.store.site.host_libraries,
         host_commands=spec.config.host_commands,
         overrides=tuple(spec.config.overrides),
+        protected=(edges.store.site.root,),
     )

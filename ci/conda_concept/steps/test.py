@@ -31,7 +31,8 @@ class Subject:
     `own_tests` are the environment's own test files (path below its `tests/` -> text), `declared` what packages say
     about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
     `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
-    commands that config leaves to the host or replaces by scripts.
+    commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
+    though its user could: the store, for whoever owns it (the prefix always is one).
     """
 
     release: str
@@ -45,6 +46,7 @@ class Subject:
     host_folders: tuple[str, ...] = ()
     host_commands: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,16 @@ def test(
     session = Session(
         subject.interpreter,
         resources.workers,
-        {"foreign": subject.foreign, "host_folders": subject.host_folders},
+        {
+            "foreign": subject.foreign,
+            "host_folders": subject.host_folders,
+            "read_only": [subject.interpreter.prefix, *subject.protected],
+        },
     )
     results: list[TestResult] = []
     facts: tuple[tuple[str, str], ...] = ()
     try:
-        raw, start = take_survey(subject.interpreter)
+        raw, start = take_survey(subject.interpreter, session.request)
         facts = _facts(raw, start, resources)
         campaign = _Campaign(subject, config, session, published.results if published else ())
         results = campaign.run(Survey(raw), resources, reporter)
@@ -118,6 +124,7 @@ def _facts(raw: Mapping[str, object], start: Mapping[str, object], resources: Re
     return (
         ("python", str(markers.get("python_full_version", ""))),
         ("network", str(start.get("network", ""))),
+        ("store", str(start.get("store", ""))),
         ("orphans", "adopted" if start.get("reaper") else "by session"),
         ("uid", str(start.get("uid", ""))),
         ("workers", str(resources.workers)),

@@ -82,7 +82,10 @@ def drop_to(uid: int, gid: int) -> list[str]:
 
 @dataclass(slots=True)
 class Answers:
-    """What the probe has said so far. It is whole only after its last line; `trouble` says why it is not."""
+    """What the probe has said so far. It is whole only after its last line; `trouble` says why it is not.
+
+    `cpu` are seconds that the probe and all its descendants used.
+    """
 
     start: dict[str, object] = field(default_factory=dict)
     survey: dict[str, object] | None = None
@@ -90,6 +93,7 @@ class Answers:
     running: tuple[str, ...] = ()
     whole: bool = False
     trouble: str = ""
+    cpu: float = 0.0
 
 
 def child_words(executable: str, prefix: str, name: str, attribute: str = "") -> list[str]:
@@ -147,14 +151,17 @@ def _take(line: bytes, answers: Answers) -> None:
             answers.running = tuple(message.get("running") or ())
         case "end":
             answers.whole = message.get("answered") == len(answers.facts)
+            answers.cpu = float(message.get("cpu") or 0)
         case _:
             pass  # of a later version
 
 
-def take_survey(interpreter: Interpreter) -> tuple[dict[str, object], Mapping[str, object]]:
+def take_survey(
+    interpreter: Interpreter, request: Mapping[str, object]
+) -> tuple[dict[str, object], Mapping[str, object]]:
     """What is in the image, and how the probe runs there. Without that there is nothing to test: `GateError`."""
     answers = Answers()
-    ask(interpreter, {"survey": True}, answers)
+    ask(interpreter, {**request, "survey": True}, answers)
     if answers.survey is None or not answers.whole:
         raise GateError(
             f"the release's interpreter does not answer ({' '.join(interpreter.argv)}): {answers.trouble}",
