@@ -27,6 +27,8 @@ from conda_concept.model import Lock, Package
 #: A lock of 1,443 packages has about 1.3 MB; four platforms of twice that still fit.
 MAX_BYTES = 16 * 1024 * 1024
 MAX_PROBLEMS = 20
+#: A lock has five levels.
+MAX_DEPTH = 12
 
 SPEC_NAME = re.compile(r"[^\s=<>!~\[]+")
 
@@ -61,13 +63,16 @@ def loads(text: str, file: str = "conda-lock.yml") -> Lock:
     version = document.pop("version", None)
     if version != 1:
         raise InputError(f"{file}: version {version!r} of the lock format is not known here; version 1 is.")
-    custom = _take_custom(document)
+    custom = _take_custom(document, file)
     try:
         locked = _models().Lockfile.model_validate(document)
     except ValidationError as error:
         details = error.errors()[:MAX_PROBLEMS]
         found = [_problem(document, detail["loc"], detail["msg"]) for detail in details]
         raise InputError(f"{file} is not a valid lock.", problems=found) from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # conda-lock's own checks trip over values of another kind than they look for.
+        raise InputError(f"{file} is not a valid lock: {type(error).__name__} ({error}).") from None
     problems: list[str] = []
     used: set[str] = set()
     packages = tuple(_package(entry, custom, used, problems) for entry in locked.package)
@@ -129,10 +134,7 @@ def _document(text: str, file: str) -> Any:
         raise InputError(f"{file} has {len(text):,} characters; a lock has at most {MAX_BYTES:,}.")
     try:
         with _no_collection():
-            for event in yaml.parse(text, Loader=_loader()):
-                if getattr(event, "anchor", None):  # an anchor, or an alias of one
-                    line = event.start_mark.line + 1 if event.start_mark else 0
-                    raise InputError(f"{file}:{line}: anchors and aliases are not taken in a lock.")
+            _refuse_tricks(text, file)
             node = yaml.compose(text, Loader=_loader())
             return None if node is None else _plain(node)
     except yaml.YAMLError as error:
@@ -141,6 +143,21 @@ def _document(text: str, file: str) -> Any:
         raise InputError(f"{place}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
     except (RecursionError, ValueError) as error:
         raise InputError(f"{file} is not readable as YAML: {str(error) or type(error).__name__}") from None
+
+
+def _refuse_tricks(text: str, file: str) -> None:
+    """Stop at the first anchor, alias or deep level: a parser's time grows with the square of the depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        anchored = getattr(event, "anchor", None)  # an anchor, or an alias of one
+        if anchored or depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            what = "anchors and aliases are" if anchored else f"more than {MAX_DEPTH} levels are"
+            raise InputError(f"{file}:{line}: {what} not taken in a lock.")
 
 
 def _plain(node: yaml.Node) -> Any:
@@ -162,11 +179,15 @@ def _plain(node: yaml.Node) -> Any:
     return result
 
 
-def _take_custom(document: dict[str, Any]) -> Mapping[str, Any]:
+def _take_custom(document: dict[str, Any], file: str) -> Mapping[str, str]:
     """`custom_metadata`, out of the document: it is read package by package."""
     metadata = document.get("metadata")
     custom = metadata.pop("custom_metadata", None) if isinstance(metadata, dict) else None
-    return custom if isinstance(custom, dict) else {}
+    if custom is None:
+        return {}
+    if not isinstance(custom, dict) or not all(isinstance(value, str) for value in custom.values()):
+        raise InputError(f"{file}: `custom_metadata` has to hold names and text only.")
+    return custom
 
 
 def _problem(document: Mapping[str, Any], loc: Sequence[int | str], message: str) -> str:

@@ -103,6 +103,21 @@ def test_a_huge_file_and_deep_nesting_are_refused() -> None:
         loads("package: " + "[" * 100_000)
 
 
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_text_is_read_or_refused_and_never_a_surprise(data: st.DataObject) -> None:
+    text = dumps(lock(package("a", "1.0", "b >=1"), pip_package("wheel")))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 60)))
+    middle = data.draw(
+        st.sampled_from(["", "[", "{", ": ", "- ", "1", "null", "'", "\n", "&x ", "!!python/none ", "\0"])
+    )
+    try:
+        dumps(loads(text[:start] + middle + text[end:]))
+    except InputError as error:
+        assert "conda-lock.yml" in str(error)
+
+
 def test_hidden_dependencies_do_not_pass() -> None:
     text = dumps(lock(package("a", "1.0", "b <2", "b >=1"))).replace('"b >=1"', '"evil >=1"')
     with pytest.raises(InputError, match="says something else"):
