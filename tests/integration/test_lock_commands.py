@@ -66,7 +66,7 @@ def test_the_whole_story_of_a_pull_request(checkout: Path, alias: str) -> None:
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert [change["name"] for change in facts["diff"]["platforms"][0]["changes"]] == ["numpy"]
-    assert comment.read_text().startswith("### analysis3-26.06: 1 package changes")
+    assert comment.read_text().startswith("### analysis3-26.06: 1 package changes, 1 asked for")
     assert (folder / "conda-lock.yml").read_text() == before
 
     done = run(checkout, "diff", folder, "new.yml", "--for", "analysis3", "--format", "md")

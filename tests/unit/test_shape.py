@@ -20,6 +20,7 @@ ORDER = (
         "lockcheck",
         "changes",
         "importing",
+        "specedit",
         "solvertext",
         "explain",
         "matrix",
