@@ -402,6 +402,20 @@ def test_the_doctor_tells_of_modulefiles_of_other_releases(store: Store) -> None
     assert (severity, what) == ("broken", "names analysis3-23.04/00000003")
 
 
+def test_a_store_of_this_machine(store: Store) -> None:
+    """What the command line opens: real door, clock, identity, and eyes for who uses what."""
+    told: list[str] = []
+    opened = Store.open(store.layout, store.site, told.append)
+    before = dt.datetime.now(tz=dt.UTC) - dt.timedelta(seconds=1)
+    done = publish_release(opened, TWO, "23.01", ASKED, silent())
+    assert done.event is not None
+    assert dt.datetime.fromisoformat(done.event.when) >= before
+    assert 0 < done.seconds_switching < 60
+    assert opened.identity.pid == os.getpid()
+    assert opened.in_use([TWO]) == {}
+    assert told == []
+
+
 def test_nobody_is_asked_twice(store: Store) -> None:
     asked = Asked(who="someone@else", wait=0.0)
     assert publish_release(store, ONE, "23.01", asked, silent()).operations == ()
