@@ -81,7 +81,7 @@ class Demo:
             self.git("init", "--quiet")
             self.git("add", "--all")
             self.git("commit", "--quiet", "--message", "Ask for an environment")
-        return "released" not in self.git("tag").split()
+        return "released" not in self.tags()
 
     def release(self) -> None:
         """The first release: everything is new."""
@@ -91,21 +91,27 @@ class Demo:
 
     def request(self) -> None:
         """A researcher's pull request: one line."""
-        if ADDED in self.git("show", "HEAD:environments/demo/environment.yml"):
-            return
-        path = self.repository / "environments" / "demo" / "environment.yml"
-        path.write_text(path.read_text("utf-8").replace("  - dask\n", f"  - dask\n  - {ADDED}\n"), "utf-8")
-        self.git("commit", "--quiet", "--all", "--message", f"Add {ADDED}")
+        if "request" not in self.tags():
+            path = self.repository / "environments" / "demo" / "environment.yml"
+            path.write_text(path.read_text("utf-8").replace("  - dask\n", f"  - dask\n  - {ADDED}\n"), "utf-8")
+            self.git("commit", "--quiet", "--all", "--message", f"Add {ADDED}")
+            self.git("tag", "request")
 
     def play(self) -> dict[str, Any]:
         """Everything that happens to the pull request, up to its publication."""
+        self.git("checkout", "--quiet", "request")
         comments = self.folder / "comments" / "pull-request"
         words = ("--publish", "--comments", str(comments), "--pull-request", "1", "--author", "a-researcher")
         result = self.concept("now", "try", "demo", "--base", "released", *words)
-        if not self.git("tag", "--list", "merged"):
+        self.git("checkout", "--quiet", "main")
+        if "merged" not in self.tags():
             self._keep_lock("pull-request")
             self.git("tag", "merged")
         return result
+
+    def tags(self) -> list[str]:
+        """How far an earlier run came."""
+        return self.git("tag").split()
 
     def _keep_lock(self, comments: str) -> None:
         lock = self.folder / "comments" / comments / "conda-lock.yml"

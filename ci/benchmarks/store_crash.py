@@ -12,17 +12,16 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
 from conda_concept.errors import ConcError
 from conda_concept.model import Retention, Site
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import Store
-
-from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
 
 _DONE, _TOLD, _NO_ADVICE, _SURPRISE = range(4)
 
@@ -46,7 +45,7 @@ class Scenario:
     """
 
     name: str
-    before: Callable[[Store], None]
+    before: Callable[[Store], object]
     command: Callable[[Store], object]
     days: float = 1
     whole: bool = True
@@ -108,7 +107,7 @@ def _old_age(store: Store) -> Store:
         scratch=str(store.layout.root / "scratch"),
         retention=Retention(grace_days=0, candidate_days=0, keep_builds=0),
     )
-    return Store(store.layout, site, store.door, store.identity, store.permissions, store.notice, store.now)
+    return replace(store, site=site)
 
 
 SCENARIOS = (
@@ -229,7 +228,12 @@ class Harness:
         tally.failed += 1
         store = make_store(self.root)
         _check(tally, store, where)
-        _between(tally, where, _summary(store), old, wanted, whole=scenario.whole)
+        now = _summary(store)
+        _between(tally, where, now, old, wanted, whole=scenario.whole)
+        if scenario.whole and all(
+            now["history"] != one["history"] for one in (old, wanted) if one["aliases"] == now["aliases"]
+        ):
+            tally.violations.append(f"{where}: the history says {now['history']}, and {now['aliases']} is live")
         self._again(scenario, tally, where, wanted)
 
     def _again(self, scenario: Scenario, tally: Tally, where: str, wanted: dict[str, object]) -> None:

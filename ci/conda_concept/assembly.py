@@ -13,17 +13,8 @@ from conda_concept.errors import BuildError, SpaceError
 from conda_concept.model import Activation, Package, Site, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
-from conda_concept.runtime import activation_between
+from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
 from conda_concept.testing import declared
-
-#: Prints the environment before and after the packages' activation scripts, as conda runs them: by bash, in order.
-_ACTIVATE = """
-export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"
-env -0
-printf '\\0'
-for script in "$1"/etc/conda/activate.d/*.sh; do [ ! -f "$script" ] || . "$script" >&2; done
-env -0
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +104,11 @@ class Assembler:
         )
 
     def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
-        words = ["/bin/bash", "-c", _ACTIVATE, "activation", str(prefix)]
+        words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
         done = run(sandbox.command(tree, prefix, words), check=False, timeout=300)
         if done.returncode != 0:
             raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
-        before, _, after = done.stdout.partition("\0\0")
-        found = activation_between(_variables(before), _variables(after))
+        found = parse_activation(done.stdout)
         # conda sets an environment's own variables after the scripts.
         chosen = dict(spec.variables)
         kept = tuple((name, value) for name, value in found.set if name not in chosen)
@@ -150,8 +140,3 @@ class Assembler:
         # Status 1 is a file that is not Python for this version (templates, Python 2 samples): real packages have some.
         if done.returncode not in (0, 1):
             raise BuildError(f"bytecode could not be compiled: {CommandError(words, done.returncode, done.stderr)}")
-
-
-def _variables(text: str) -> dict[str, str]:
-    """The output of `env -0` as a mapping."""
-    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)

@@ -45,6 +45,9 @@ class Prober(Protocol):
     def names(self) -> list[str]:
         """Every package name of the channels."""
 
+    def delayed(self, request: Request) -> list[str]:
+        """The versions that would meet a request if they were not too young."""
+
     def versions(self, name: str) -> list[tuple[str, str, str]]:
         """Version, build and channel of everything called `name`, oldest first."""
 
@@ -96,9 +99,11 @@ def explain(
     core = find_core(tries, conda, text)
     account = (tries.text(core) if core else None) or text
     wanted = _virtual_wanted(tries, core, account)
-    remedies = [*_virtual_remedies(tries, conda, wanted), *_request_remedies(tries, conda, core)]
-    cause = _story(session, core, chains(account), wanted)
-    return Explanation(cause, tuple(core), tuple(remedies[:ENOUGH]), text, complete=not tries.over)
+    virtual = _virtual_remedies(tries, conda, wanted)
+    blamed, found = _request_remedies(tries, conda, core)
+    telling = _Telling(frozenset(wanted), frozenset(blamed), {request.name: request for request in core})
+    cause = _story(session, chains(account), telling)
+    return Explanation(cause, tuple(core), tuple([*virtual, *found][:ENOUGH]), text, complete=not tries.over)
 
 
 class Tries:
@@ -134,7 +139,16 @@ def _nothing_there(tries: Tries, conda: Sequence[Request], unmet: Sequence[Reque
     remedies: list[Remedy] = []
     changed = {request: request for request in conda}
     for request in unmet:
-        if request.name not in names:
+        young = session.delayed(request)
+        rule = session.spec.config.exclude_newer
+        if young and rule is not None:
+            causes.append(
+                f"`{request.text}` ({request.place}) is met only by {_listed(young)}, which came less than "
+                f"{rule.days} days ago, the delay of `exclude_newer`"
+            )
+            changed[request] = _bare(request)
+            text = f"wait, or add `{request.name}` to `except_packages` in config.yml"
+        elif request.name not in names:
             near = difflib.get_close_matches(request.name, names, n=3, cutoff=0.0)
             causes.append(_unknown_name(request, session.spec, near))
             typo = bool(near) and difflib.SequenceMatcher(None, near[0], request.name).ratio() >= LIKELY_TYPO
@@ -242,21 +256,27 @@ def _virtual_remedies(tries: Tries, conda: Sequence[Request], wanted: Mapping[st
     return []
 
 
-def _request_remedies(tries: Tries, conda: Sequence[Request], core: Sequence[Request]) -> list[Remedy]:
-    """Loosened, then left out: one request of the core at a time. A loosened request beats a lost one."""
-    loosened = [
-        f"ask for `{_bare(request).text}` instead of `{request.text}` ({request.place})"
-        for request in core
-        if _bare(request).text != request.text
-        and tries.works([_bare(request) if other is request else other for other in conda])
-    ]
-    if loosened:
-        return loosened
-    return [
-        f"leave out `{request.text}` ({request.place})"
-        for request in core
-        if tries.works([other for other in conda if other is not request])
-    ]
+def _request_remedies(
+    tries: Tries, conda: Sequence[Request], core: Sequence[Request]
+) -> tuple[list[str], list[Remedy]]:
+    """Loosened, then left out: one request of the core at a time; with the names of those that it helps to change.
+
+    A loosened request beats a lost one.
+    """
+    blamed: list[str] = []
+    found: list[Remedy] = []
+    for request in core:
+        bare = _bare(request)
+        if bare.text != request.text and tries.works([bare if other is request else other for other in conda]):
+            blamed.append(request.name)
+            found.append(f"ask for `{bare.text}` instead of `{request.text}` ({request.place})")
+    if found:
+        return blamed, found
+    for request in core:
+        if tries.works([other for other in conda if other is not request]):
+            blamed.append(request.name)
+            found.append(f"leave out `{request.text}` ({request.place})")
+    return blamed, found
 
 
 def _bare(request: Request) -> Request:
@@ -268,37 +288,57 @@ def _bare(request: Request) -> Request:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _story(session: Prober, core: Sequence[Request], found: Sequence[Chain], wanted: Mapping[str, str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """What a story is about: virtual packages to blame, names of requests to blame, and all requests that conflict."""
+
+    wanted: frozenset[str]
+    blamed: frozenset[str]
+    core: Mapping[str, Request]
+
+    def weight(self, chain: Chain) -> tuple[bool, int, int]:
+        """Failures first. What ends in the machine, or in a request that is to blame, says most; then short ones."""
+        root, end = _root(chain), _end(chain)
+        if end in self.wanted:
+            rank = 0
+        elif end in self.blamed and end != root:
+            rank = 1
+        elif end in self.core and end != root:
+            rank = 2 if root in self.blamed else 3
+        else:
+            rank = 4
+        return not chain.failed, rank, len(chain.links)
+
+
+def _root(chain: Chain) -> str:
+    return split_spec(chain.root.rpartition("::")[2])[0]
+
+
+def _end(chain: Chain) -> str:
+    return split_spec(chain.end)[0]
+
+
+def _story(session: Prober, found: Sequence[Chain], telling: _Telling) -> str:
     """The conflict in a sentence: the chains that lead to what the conflict is about."""
-    names = {request.name: request for request in core}
     told: list[str] = []
     ends: set[str] = set()
     roots: set[str] = set()
-    for chain in sorted(found, key=lambda chain: _weight(chain, names, wanted)):
-        end = split_spec(chain.end)[0]
-        root = split_spec(chain.root.rpartition("::")[2])[0]
+    for chain in sorted(found, key=telling.weight):
+        root, end = _root(chain), _end(chain)
         if not chain.links or root.startswith("__") or root in roots or (told and end not in ends):
             continue
-        sentence = _chain_in_words(chain)
-        told.append(sentence)
+        told.append(_chain_in_words(chain))
         ends.add(end)
         roots.add(root)
         if end.startswith("__"):
-            return f"{sentence}; {_what_the_machine_has(session, end)}."
-        if end in names and end != root:
-            return f"{sentence}; `{names[end].text}` is asked for ({names[end].place})."
+            return f"{told[0]}; {_what_the_machine_has(session, end)}."
+        if end in telling.core and end != root:
+            request = telling.core[end]
+            return f"{told[0]}; `{request.text}` is asked for ({request.place})."
     if told:
         return "; but ".join(told[:2]) + "."
-    listed = _listed([f"`{request.text}`" for request in core])
-    return f"{listed} cannot be had together." if len(core) > 1 else f"{listed} cannot be had here."
-
-
-def _weight(chain: Chain, names: Mapping[str, Request], wanted: Mapping[str, str]) -> tuple[bool, int, int]:
-    """Failures first. Those that end in the machine, or in another request, say most; then short ones."""
-    end = split_spec(chain.end)[0]
-    root = split_spec(chain.root.rpartition("::")[2])[0]
-    first = 0 if end in wanted else 1 if end in names and end != root else 2
-    return not chain.failed, first, len(chain.links)
+    listed = _listed([f"`{request.text}`" for request in telling.core.values()])
+    return f"{listed} cannot be had together." if len(telling.core) > 1 else f"{listed} cannot be had here."
 
 
 def _chain_in_words(chain: Chain) -> str:

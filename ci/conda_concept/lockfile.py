@@ -6,6 +6,7 @@ of JSON a package, so that conda-lock itself goes on reading the file and a line
 
 import gc
 import hashlib
+import importlib
 import importlib.util
 import json
 import re
@@ -298,21 +299,21 @@ def _metadata(lock: Lock) -> dict[str, Any]:
 def _models() -> ModuleType:
     """conda-lock's v1 models.
 
-    Its package imports its whole command line first (0.4 of 0.5 s, and every `diff` would pay for it), of which the
-    models need nothing. So the models are loaded below an empty package, which is taken away again for whoever wants
-    the real one.
+    Its package imports its whole command line first, and the one for lock files what it needs to download things (0.5
+    s, and every `diff` would pay for it), of which the models need nothing. So they are loaded below packages that are
+    empty, which are taken away again for whoever wants the real ones.
     """
-    name = "conda_lock"
-    if name in sys.modules:
-        return importlib.import_module("conda_lock.lockfile.v1.models")
-    found = importlib.util.find_spec(name)
-    if found is None:
-        raise ModuleNotFoundError("conda-lock is not installed", name=name)
-    sys.modules[name] = importlib.util.module_from_spec(found)
+    stand_ins = [name for name in ("conda_lock", "conda_lock.lockfile") if name not in sys.modules]
+    for name in stand_ins:
+        found = importlib.util.find_spec(name)
+        if found is None:
+            raise ModuleNotFoundError("conda-lock is not installed", name=name)
+        sys.modules[name] = importlib.util.module_from_spec(found)
     try:
         return importlib.import_module("conda_lock.lockfile.v1.models")
     finally:
-        del sys.modules[name]
+        for name in stand_ins:
+            del sys.modules[name]
 
 
 def _loader() -> Any:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import requests
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -162,6 +161,8 @@ def _package(entry: Mapping[str, Any], platform: str) -> Package:
 
 def _fetch(url: str) -> bytes:
     """The bytes of a wheel or source archive that was asked for by its address, so that its hash can be locked."""
+    import requests
+
     parts = urlsplit(url)
     try:
         if parts.scheme == "file":

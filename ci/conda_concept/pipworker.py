@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conda_lock import pypi_solver
+import conda_lock.pypi_solver as pypi_solver  # noqa: PLR0402 - the package's own name hides it from type checkers
 from conda_lock._vendor.poetry.core.packages.package import Package as PoetryPackage
 from conda_lock._vendor.poetry.repositories.repository import Repository
 from conda_lock._vendor.poetry.repositories.repository_pool import Priority, RepositoryPool
@@ -99,13 +99,18 @@ def _locked(entry: dict[str, Any], manager: str, platform: str) -> LockedDepende
 
 
 def _entry(package: LockedDependency) -> dict[str, Any]:
+    # An address without a host (`git+file:///…`) comes back with a host called None.
+    url, source = (
+        text.replace("://None/", ":///", 1) if text else None
+        for text in (package.url, package.source.url if package.source else None)
+    )
     return {
         "name": package.name,
         "version": package.version,
-        "url": package.url,
+        "url": url,
         "sha256": package.hash.sha256,
         "depends": [f"{name} {spec}".strip() for name, spec in package.dependencies.items()],
-        "source": package.source.url if package.source else None,
+        "source": source,
     }
 
 

@@ -189,9 +189,10 @@ class RemoveTemporary:
 
 @dataclass(frozen=True, slots=True)
 class SetMode:
-    """Give a path (relative to the root) the permissions and group that its place in the store asks for."""
+    """Give a path (relative to the root) the site's permissions and group; `program`: it is to be executable."""
 
     path: str
+    program: bool = False
 
     def __str__(self) -> str:
         return f"set the permissions of {self.path}"
@@ -328,7 +329,7 @@ def last_recorded(history: Iterable[Event]) -> dict[str, str]:
     return {move.alias: move.after for event in history for move in event.moves}
 
 
-def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product: str) -> list[Switch]:
+def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product: str) -> list[SetModule]:
     """Modules for the labels that have none, or one that leads elsewhere."""
     labels = sorted(name for name in aliases if LABEL.fullmatch(name))
     return [

@@ -33,8 +33,25 @@ _MOUNT_POINTS = (
 #: Where the host's /usr has what these names at the top are links to (merged /usr; Debian 12, RHEL 8 and later).
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 
-#: Prints the environment as JSON, from the environment's own Python or any other.
-_SHOW = "import json, os, sys; json.dump(dict(os.environ), sys.stdout)"
+#: What a variable is set to before the scripts run a second time: what they put in front of it ends with this.
+_MARK = "/conda-concept-mark"
+#: For bash, with the prefix as its argument: prints three environments, each as `env -0` does and with a NUL more
+#: between them: before the packages' activation scripts, after them (run by bash, in order, as conda does), and after
+#: them with every variable that they set having been there before.
+ACTIVATION_SCRIPT = f"""
+export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"
+activate() {{
+    for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do [ ! -f "$script" ] || . "$script" >&2; done
+}}
+env -0
+printf '\\0'
+(activate; env -0)
+printf '\\0'
+names=$(compgen -e | sort)
+for name in $(activate; comm -13 <(echo "$names") <(compgen -e | sort)); do export "$name={_MARK}"; done
+activate
+env -0
+"""
 #: Variables that a shell changes by itself.
 _NOISE = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "PS1"})
 
@@ -102,16 +119,17 @@ def capture_activation(facts: LauncherFacts) -> Activation:
 
     They run with a bare environment and CONDA_PREFIX set, as conda runs them; nothing else of theirs is kept.
     """
-    env = {**CLEAN_ENVIRONMENT, "HOME": "/", "CONDA_PREFIX": facts.prefix}
-    env["PATH"] = f"{facts.prefix}/bin:{env['PATH']}"
-    script = (
-        'for s in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do [ ! -f "$s" ] || . "$s" >&2; done; '
-        'exec "$CONDA_PREFIX/bin/python3" -I -c "$1"'
-    )
-    shell = "/bin/bash"  # conda's activation scripts are bash in practice
-    before = run(inside_argv(facts, (shell, "-c", 'exec "$CONDA_PREFIX/bin/python3" -I -c "$1"', "sh", _SHOW)), env=env)
-    after = run(inside_argv(facts, (shell, "-c", script, "sh", _SHOW)), env=env)
-    return activation_between(json.loads(before.stdout), json.loads(after.stdout))
+    env = {**CLEAN_ENVIRONMENT, "HOME": "/"}
+    done = run(inside_argv(facts, ("/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", facts.prefix)), env=env)
+    return parse_activation(done.stdout)
+
+
+def parse_activation(said: str) -> Activation:
+    """What `ACTIVATION_SCRIPT` printed as the activation that it means."""
+    before, after, again = (_variables(part) for part in said.split("\0\0"))
+    # A value that is longer by the mark was put in front of what was there.
+    seen = {name: _MARK for name in after if name not in before and again.get(name) == f"{after[name]}:{_MARK}"}
+    return activation_between(before | seen, after | {name: again[name] for name in seen})
 
 
 def activation_between(before: Mapping[str, str], after: Mapping[str, str]) -> Activation:
@@ -127,6 +145,11 @@ def activation_between(before: Mapping[str, str], after: Mapping[str, str]) -> A
         prepend=tuple(prepend.items()),
         unset=tuple(sorted(name for name in before if name not in after and name not in _NOISE)),
     )
+
+
+def _variables(said: str) -> dict[str, str]:
+    """`env -0`'s output as a dictionary."""
+    return dict(word.split("=", 1) for word in said.split("\0") if "=" in word)
 
 
 def runtime_problems(site: Site) -> tuple[str, ...]:

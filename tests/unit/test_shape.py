@@ -19,6 +19,7 @@ ORDER = (
         "lockfile",
         "lockcheck",
         "changes",
+        "importing",
         "solvertext",
         "explain",
         "matrix",
@@ -26,7 +27,7 @@ ORDER = (
         "layout",
         "record",
     ),
-    *("render", "plan"),
+    *("render", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",
@@ -42,7 +43,6 @@ ORDER = (
         "locking",
         "image",
         "sandbox",
-        "assembly",
         "runtime",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),

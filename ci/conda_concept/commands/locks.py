@@ -136,11 +136,32 @@ def _why_not(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a conda prefix, an explicit file, or a lock")
+    parser.add_argument("name", metavar="NAME", help="the new environment's name")
+    parser.add_argument("--version", required=True, metavar="YY.MM", help="its version")
+    parser.add_argument("--platform", default="linux-64", help="default: linux-64")
+
+
+def _import(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.steps.import_ import Wanted, import_
+
+    wanted = Wanted(arguments.name, arguments.version, arguments.platform)
+    made = import_(context.repository, arguments.source, wanted, context.solver_settings(), context.reporter)
+    for note in made.notes:
+        context.reporter.warn(note)
+    value = {"folder": str(made.folder), "packages": len(made.lock.packages), "notes": list(made.notes)}
+    text = f"{made.folder}: {len(made.spec.requests):,} requests, {len(made.lock.packages):,} packages"
+    context.emit(value, text)
+    return 0
+
+
 COMMANDS = (
     Command(
         "lock", "solve an environment, moving only what must, and write its conda-lock.yml", _lock, _lock_arguments
     ),
     Command("diff", "what changes from one lock to another", _diff, _diff_arguments),
     Command("why", "who asked for a package of a lock, and who needs it", _why, _why_arguments),
+    Command("import", "an environment's files from one that exists", _import, _import_arguments),
     Command("why-not", "what stands in the way of another version", _why_not, _why_not_arguments),
 )

@@ -25,7 +25,7 @@ Why the launcher is as it is:
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conda_concept.errors import InputError
 from conda_concept.model import Activation, Config, Release, ReleaseFile, Site
@@ -48,8 +48,8 @@ class LauncherFacts:
 
     `probe` is a file (relative to the prefix) that is in the image and not in the release directory: whoever can open
     it looks at the image. `commands` are the executables of the image's `bin/`. `base` is the folder that
-    `runtime.base_image` describes. `overrides` are command names with their scripts' text. `python` is the
-    environment's Python version, empty where it has none.
+    `runtime.base_image` describes. `overrides` are command names with their scripts' text. `kernel`: the environment
+    has ipykernel.
     """
 
     release: Release
@@ -60,9 +60,8 @@ class LauncherFacts:
     base: str
     site: Site
     config: Config
-    activation: Activation = Activation()
+    activation: Activation = field(default_factory=Activation)
     overrides: tuple[tuple[str, str], ...] = ()
-    python: str = ""
     kernel: bool = False
 
 

@@ -17,23 +17,25 @@ _DETAIL = 3000
 """Characters of last lines for one failure."""
 
 
-def comment(report: TestReport, *, budget: int = BUDGET) -> str:
+def comment(report: TestReport, *, budget: int = BUDGET, heading: bool = True) -> str:
     """The part of a comment about the tests: the verdict, new failures with their last lines, the rest folded.
 
-    At most `budget` characters; what was left out for that is said at the top and is in `tests.xml`.
+    Without `heading` the verdict is left to whoever puts this into a larger comment. At most `budget` characters; what
+    was left out for that is said at the top and is in `tests.xml`.
     """
     text = ""
     for rung, (shown, rows, lines) in enumerate(_LADDER):
-        text = _comment(report, shown, rows, lines, cut=rung > 0)
+        text = _comment(report, (shown, rows, lines), cut=rung > 0, heading=heading)
         if len(text) <= budget:
             return text
     return text[: budget - 2] + "…\n"
 
 
-def _comment(report: TestReport, shown: int, rows: int, lines: int, *, cut: bool) -> str:
+def _comment(report: TestReport, rung: tuple[int, int, int], *, cut: bool, heading: bool) -> str:
+    shown, rows, lines = rung
     new = report.of("new failure")
     parts = [
-        f"### {verdict_line(report, markdown)}",
+        f"### {verdict_line(report, markdown)}" if heading else "",
         "_Shortened to fit; everything is in `tests.xml` of this run._" if cut else "",
         _next_step(report),
         *(f"- {markdown(problem)}" for problem in report.problems),

@@ -119,8 +119,11 @@ def check(store: Store, release: Release, record: ReleaseRecord, reporter: Repor
 
 
 def signature(store: Store, release: Release) -> Signature:
-    """What changes when somebody writes to an image or replaces it."""
-    present = store.layout.image(release).stat()
+    """What changes when somebody writes to an image or replaces it; zeros where there is none to look at."""
+    try:
+        present = store.layout.image(release).stat()
+    except OSError:
+        return (0, 0, 0, 0)
     return (present.st_ino, present.st_size, present.st_mtime_ns, present.st_ctime_ns)
 
 

@@ -8,12 +8,13 @@ from conda_concept.explain import ExplainedError
 from conda_concept.lockfile import dumps, loads
 from conda_concept.locking import Wish, solve
 from conda_concept.model import Release, ReleaseRecord, Source, Spec
+from conda_concept.record import parse_release
 from conda_concept.render import comments, report, unsolvable
 from conda_concept.render import diff as render_diff
 from conda_concept.steps.build import Order, build
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge, published
+from conda_concept.steps.judge import Judged, judge, published
 from conda_concept.steps.lock import replace_file
 from conda_concept.steps.plan import plan
 from conda_concept.steps.publish import Asked, publish_release
@@ -59,11 +60,10 @@ def try_(attempt: Attempt, edges: Edges) -> Tried:
         reporter.say(_planned(attempt, edges))
     text = _lock(attempt, spec, edges)
     record = build(Order(spec, loads(text), text, attempt.source), edges.store, edges.assembler).record
-    before = _before(record.release, edges)
     judged = judge(record.release, spec, edges, again=False)
-    passed = judged.report.passed
+    before, passed = _before(judged, edges), judged.report.passed
     trial = _expose(record.release, attempt, edges) if passed else None
-    words = comments.build_comment(record, before, report.comment(judged.report), passed=passed, trial=trial)
+    words = comments.build_comment(record, before, judged.report, trial)
     written = [attempt.comments / "1-diff.md", attempt.write("2-build.md", words)]
     if trial is None:
         raise GateError(report.verdict_line(judged.report), hint=f"{written[-1]} says which and why.")
@@ -99,8 +99,11 @@ def _lock(attempt: Attempt, spec: Spec, edges: Edges) -> str:
     return text
 
 
-def _before(release: Release, edges: Edges) -> ReleaseRecord | None:
-    found = published(release, edges)
+def _before(judged: Judged, edges: Edges) -> ReleaseRecord | None:
+    """What users have, or had when this was tested first: the same whenever it is asked."""
+    found = published(judged.record.release, edges)
+    if found is None and judged.report.baseline:
+        found = parse_release(judged.report.baseline)
     try:
         return edges.store.reader.record(found) if found else None
     except ConcError as error:

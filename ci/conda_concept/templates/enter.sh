@@ -3,7 +3,12 @@
 _cc_mount=$1 _cc_image=$2 _cc_prefix=$3 _cc_probe=$4 _cc_squashfuse=$5 _cc_host=$6 _cc_tries=$7
 shift 7
 _cc_there() { { true <"$_cc_prefix/$_cc_probe"; } 2>/dev/null; }
-if [ -z "$_cc_mount" ] || ! "$_cc_host/mount" -n -i --bind "$_cc_mount" "$_cc_prefix" || ! _cc_there; then
+_cc_ready=
+if [ -n "$_cc_mount" ] && "$_cc_host/mount" -n -i --bind "$_cc_mount" "$_cc_prefix"; then
+    # Whose server ended just now is still a mount; it would hide the image.
+    if _cc_there; then _cc_ready=1; else "$_cc_host/umount" -n -i -l "$_cc_prefix"; fi
+fi
+if [ -z "$_cc_ready" ]; then
     # No shared mount, or it went away just now: one for this command alone. It ends by itself.
     while :; do
         _cc_why=$("$_cc_squashfuse" -o timeout=60 "$_cc_image" "$_cc_prefix" 2>&1 </dev/null \

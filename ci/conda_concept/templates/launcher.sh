@@ -111,9 +111,15 @@ _cc_report() {
 
 # --- the image, mounted once for a user, node and job -----------------------------------------------------------
 
+# The user's own folder, and not a link that somebody put there.
+_cc_mine() {
+    # shellcheck disable=SC3067  # not POSIX, but dash, bash, ksh and busybox have it
+    [ -O "$_cc_own" ] && [ ! -L "$_cc_own" ]
+}
+
 # Is the shared mount there and alive? Opening a file asks the process behind the mount; looking at it does not.
 _cc_alive() {
-    [ -O "$_cc_own" ] && [ ! -L "$_cc_own" ] && { true <"$_cc_mount/$_cc_probe"; } 2>/dev/null
+    _cc_mine && { true <"$_cc_mount/$_cc_probe"; } 2>/dev/null
 }
 
 # A place that only this user can write, named by user and job: a job's processes, the one behind the mount too, end
@@ -143,7 +149,7 @@ _cc_mount_shared() {
         PATH=$_cc_host:/usr/sbin:/sbin
         unset LD_LIBRARY_PATH LD_PRELOAD
         mkdir "$_cc_own" 2>/dev/null
-        [ -O "$_cc_own" ] && [ ! -L "$_cc_own" ] || exit 2
+        _cc_mine || exit 2
         exec 8>"$_cc_own/lock" || exit 2
         flock -w 60 8 || exit 3
         if _cc_alive; then exit 0; fi
@@ -153,6 +159,8 @@ _cc_mount_shared() {
         mkdir "$_cc_mount"
         "$_cc_squashfuse" -o "timeout=$_cc_idle" "$_cc_image" "$_cc_mount" \
             </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+        # Not the end of the list: a shell becomes its last command, and would let go of the lock before it has run.
+        exit 0
     ) >/dev/null 2>&1
     _cc_alive
 }
@@ -247,7 +255,7 @@ _cc_plan_tries() {
     if [ "$_cc_tries" -le 1 ] || [ -n "$_cc_explain" ] || [ -t 0 ]; then return; fi
     _cc_place
     [ -d "$_cc_own" ] || "$_cc_host/mkdir" -m 700 "$_cc_own" 2>/dev/null
-    [ -O "$_cc_own" ] && [ ! -L "$_cc_own" ] || return
+    _cc_mine || return
     _cc_log=$_cc_own/start.${_cc_job:+$_cc_job.}$$
     { printf 'pending\n' >"$_cc_log"; } 2>/dev/null || _cc_log=
 }
