@@ -60,6 +60,21 @@ def test_bad_files_are_all_told_at_once_with_exit_code_2(tiny: Tiny) -> None:
         assert tiny.left() == []
 
 
+def test_an_override_stands_for_its_command_and_changes_the_build(tiny: Tiny) -> None:
+    tiny.concept("lock", "tiny")
+    plain = tiny.concept("build", "tiny", "--json").data["record"]
+    tiny.write({"config.yml": CONFIG + "overrides: {hello: mine.sh, other: ../x, third: no.sh, fourth: text}\n"})
+    tiny.write({"mine.sh": "#!/bin/sh\necho mine\n", "text": "no script\n"})
+    said = tiny.concept("check", "tiny")
+    assert said.code == 2
+    for problem in ("other: `../x` has to be the name", "third: there is no file", "fourth: `text` is no script"):
+        assert problem in said.err
+    tiny.write({"config.yml": CONFIG + "overrides: {hello: mine.sh}\n"})
+    other = tiny.concept("build", "tiny", "--json").data["record"]
+    assert other["release"]["build_id"] != plain["release"]["build_id"]
+    assert run([f"{other['prefix']}/bin/hello"]).stdout == "mine\n"
+
+
 def test_errors_are_data_for_programs(tiny: Tiny) -> None:
     said = tiny.concept("build", "nothing", "--json")
     assert said.code == 11

@@ -25,12 +25,16 @@ _INODES = 200
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be built: a checked spec, its lock (and the very text of it), and where they come from."""
+    """What is to be built: a checked spec, its lock (and the very text of it), and where they come from.
+
+    `overrides` are scripts that stand for commands: name and text.
+    """
 
     spec: Spec
     lock: Lock
     lock_text: str
     source: Source
+    overrides: tuple[tuple[str, str], ...] = ()
 
     @property
     def platform(self) -> str:
@@ -63,7 +67,7 @@ def release_of(order: Order, store: Store) -> Release:
         lock_digest=digest(order.lock, order.platform),
         spec=order.spec,
         site=store.site,
-        templates=template_bytes(),
+        templates={**template_bytes(), **{f"override {name}": text.encode() for name, text in order.overrides}},
         builder=__version__,
     )
     return Release(order.spec.name, order.spec.config.version, identity)
@@ -133,6 +137,7 @@ def _facts(order: Order, store: Store, release: Release) -> LauncherFacts:
         base=str(store.layout.runtime / base_name(base_image(store.site))),
         site=store.site,
         config=order.spec.config,
+        overrides=order.overrides,
     )
 
 
