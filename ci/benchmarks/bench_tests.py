@@ -19,7 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 TOP = Path(__file__).resolve().parent.parent.parent
-sys.path[0] = str(TOP)  # not this folder, where a file is called as the folder of the tests is
+sys.path.insert(0, str(TOP))  # for tests.support
 
 from conda_concept.localchannel import File, PackageSpec  # noqa: E402 - after the path is right
 from conda_concept.model import TestsConfig  # noqa: E402 - the same

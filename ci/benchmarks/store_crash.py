@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
 from conda_concept.errors import ConcError
 from conda_concept.model import Retention, Site
+from conda_concept.steps.doctor import doctor
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
@@ -99,6 +100,17 @@ def _litter(store: Store) -> None:
     half.joinpath("bin", "left").write_text("over")
 
 
+def _disorder(store: Store) -> None:
+    """What the doctor mends by itself, and nothing that users notice."""
+    layout = store.layout
+    layout.modulerc.unlink()
+    layout.module(OLD.label).unlink()
+    layout.envs.chmod(0o777)
+    layout.envs.joinpath(".analysis3.new").symlink_to("nowhere")
+    layout.history.write_text(layout.history.read_text() + "half a line")
+    layout.prefix(NEXT).joinpath("bin").mkdir(parents=True)
+
+
 def _old_age(store: Store) -> Store:
     """The store under a policy that keeps nothing which is not needed."""
     site = Site(
@@ -137,6 +149,7 @@ SCENARIOS = (
         again=lambda store: roll_back(store, "analysis3", OLD.label, ASKED, silent()),
     ),
     Scenario("prune", _and(_published, _litter), lambda store: prune(_old_age(store), ASKED), days=900, whole=False),
+    Scenario("repair", _and(_published, _disorder), lambda store: doctor(store, ASKED, repair=True), whole=False),
     Scenario(
         "try a candidate",
         _and(_published, lambda store: ready(store, TRIAL)),
@@ -273,6 +286,7 @@ def _summary(store: Store) -> dict[str, object]:
         "complete": [str(standing.release) for standing in state.releases if standing.complete],
         "incomplete": [str(standing.release) for standing in state.releases if not standing.complete],
         "history": {move.alias: move.after for event in state.history for move in event.moves},
+        "unreadable": len(store.reader.history()[1]),
         "removed": sorted({name for event in state.history for name in event.removed}),
         "files": sorted(name for name in contents(store.layout.root) if ".store.lock." not in name),
     }

@@ -46,8 +46,9 @@ def test_a_holder_that_ended_is_recognised(tmp_path: Path, holder: Identity, fre
     notices: list[str] = []
     taker(holder).take(path, "publish x")
     if not free:
-        with pytest.raises(BusyError):
+        with pytest.raises(BusyError) as error:
             taker(notices=notices).take(path, "prune")
+        assert "after 1 hours without a sign of life it is taken over" in error.value.hint
         assert notices == []
         return
     taker(notices=notices).take(path, "prune").release()

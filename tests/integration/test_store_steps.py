@@ -402,6 +402,46 @@ def test_the_doctor_tells_of_modulefiles_of_other_releases(store: Store) -> None
     assert (severity, what) == ("broken", "names analysis3-23.04/00000003")
 
 
+def test_several_maintainers_at_once(store: Store) -> None:
+    """Each waits for its turn: nobody fails, nothing is lost, and every move is written down."""
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                mine = make_store(store.layout.root)
+                asked = Asked(who=f"maintainer{number}", wait=60.0)
+                for turn in range(5):
+                    publish_release(mine, (ONE, TWO)[(number + turn) % 2], "23.01", asked, silent())
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert broken(store) == []
+    events, problems = store.reader.history()
+    assert problems == ()
+    moves = [move for event in events for move in event.moves if move.alias == "analysis3-23.04"]
+    assert [move.before for move in moves[1:]] == [move.after for move in moves[:-1]]
+    assert moves[-1].after == live(store)["analysis3-23.04"]
+    assert len({event.who for event in events}) > 1
+
+
+def test_a_store_of_this_machine(store: Store) -> None:
+    """What the command line opens: real door, clock, identity, and eyes for who uses what."""
+    told: list[str] = []
+    opened = Store.open(store.layout, store.site, told.append)
+    before = dt.datetime.now(tz=dt.UTC) - dt.timedelta(seconds=1)
+    done = publish_release(opened, TWO, "23.01", ASKED, silent())
+    assert done.event is not None
+    assert dt.datetime.fromisoformat(done.event.when) >= before
+    assert 0 < done.seconds_switching < 60
+    assert opened.identity.pid == os.getpid()
+    assert opened.in_use([TWO]) == {}
+    assert told == []
+
+
 def test_nobody_is_asked_twice(store: Store) -> None:
     asked = Asked(who="someone@else", wait=0.0)
     assert publish_release(store, ONE, "23.01", asked, silent()).operations == ()

@@ -4,18 +4,8 @@ import pytest
 
 from conda_concept.errors import NotFoundError
 from conda_concept.model import Alias, Event, Move, Release
-from conda_concept.plan import (
-    AppendEvent,
-    Operation,
-    SetAlias,
-    SetModule,
-    Standing,
-    StoreState,
-    WriteModulerc,
-    previous,
-    publish,
-    rollback,
-)
+from conda_concept.operations import AppendEvent, Operation, SetAlias, SetModule, Standing, StoreState, WriteModulerc
+from conda_concept.plan import previous, publish, rollback
 
 OLD, NEW, NEXT = (Release("a", "23.01", "0" * 8), Release("a", "23.04", "1" * 8), Release("a", "23.04", "2" * 8))
 TWO = {"a": "a-23.01", "a-23.01": "0" * 8, "b": "b-23.01", "b-23.01": "0" * 8}

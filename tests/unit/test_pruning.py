@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from conda_concept.model import Alias, Event, Move, Release, Retention
-from conda_concept.plan import DropCandidate, RemoveRelease, RemoveTemporary, Standing, StoreState, candidate_target
+from conda_concept.operations import (
+    DropCandidate,
+    RemoveRelease,
+    RemoveTemporary,
+    Standing,
+    StoreState,
+    candidate_target,
+)
 from conda_concept.pruning import Pruning, removals
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -47,6 +47,7 @@ def _comment(report: TestReport, rung: tuple[int, int, int], *, cut: bool, headi
         _folded("Known failures (in the published release too)", report.of("known failure"), rows, with_reason=False),
         _folded("Expected failures", report.of("expected failure"), rows, with_reason=True),
         _folded("Skipped", report.of("skipped"), rows, with_reason=True),
+        _notes(report, rows),
         _cost(report, min(10, rows)),
         _footer(report),
     ]
@@ -102,7 +103,8 @@ def _failures(results: Sequence[TestResult], rows: int) -> str:
 
 
 def _failure_row(result: TestResult) -> tuple[str, ...]:
-    return code(result.title), result.outcome, markdown(_short(result.message))
+    note = f" ({markdown(result.note)})" if result.note else ""
+    return code(result.title), result.outcome, markdown(_short(result.message)) + note
 
 
 def _reason_row(result: TestResult) -> tuple[str, ...]:
@@ -150,6 +152,13 @@ def _stale(report: TestReport) -> str:
         for one in report.stale
     ]
     return "**Expectations to take out of `config.yml`:**\n\n" + "\n".join(lines[:50])
+
+
+def _notes(report: TestReport, rows: int) -> str:
+    """What passed and is worth knowing all the same."""
+    lines = [f"- {code(one.title)}: {markdown(_short(one.note))}" for one in report.of("passed") if one.note]
+    text = "\n".join(lines[:rows])
+    return f"<details><summary>Worth knowing: {len(lines):,}</summary>\n\n{text}\n\n</details>" if lines else ""
 
 
 def _cost(report: TestReport, rows: int) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conda_concept.model import Event, Finding
-from conda_concept.plan import Operation, RemoveRelease, RemoveTemporary, SetMode, SplitHistory, Switch
+from conda_concept.operations import Operation, RemoveRelease, RemoveTemporary, SetMode, SplitHistory, Switch
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
-from conda_concept.store.examining import Diagnosis, Examiner
+from conda_concept.store.examining import Examiner
+from conda_concept.store.examining_release import Diagnosis
 
 _ORDER = {"broken": 0, "risk": 1, "untidy": 2}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Judgement, Release
-from conda_concept.plan import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
+from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
 from conda_concept.pruning import Pruning, removals
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from conda_concept.errors import IntegrityError
 from conda_concept.model import Event, Release, ReleaseRecord
-from conda_concept.plan import AppendEvent, Operation, Switch, publish
+from conda_concept.operations import AppendEvent, Operation, Switch
+from conda_concept.plan import publish
 from conda_concept.progress import Reporter
 from conda_concept.store import Store
 from conda_concept.store.checking import refuse_damaged, refuse_untested

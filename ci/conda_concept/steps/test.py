@@ -125,7 +125,7 @@ def _facts(raw: Mapping[str, object], start: Mapping[str, object], resources: Re
         ("python", str(markers.get("python_full_version", ""))),
         ("network", str(start.get("network", ""))),
         ("store", str(start.get("store", ""))),
-        ("orphans", "adopted" if start.get("reaper") else "by session"),
+        ("orphans", "adopted" if start.get("reaper") else "not tracked"),
         ("uid", str(start.get("uid", ""))),
         ("workers", str(resources.workers)),
     )

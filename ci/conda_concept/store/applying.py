@@ -13,7 +13,7 @@ from pathlib import Path
 from conda_concept.errors import RefusedError
 from conda_concept.layout import Layout
 from conda_concept.model import Event, Release
-from conda_concept.plan import (
+from conda_concept.operations import (
     AppendEvent,
     DropAlias,
     DropCandidate,

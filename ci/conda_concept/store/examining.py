@@ -8,48 +8,27 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conda_concept.errors import ConcError
-from conda_concept.model import Alias, Event, Finding, Move, Release, ReleaseRecord, Severity
-from conda_concept.plan import (
+from conda_concept.model import Alias, Event, Move, Severity
+from conda_concept.operations import (
     AppendEvent,
     DropCandidate,
     DropModule,
-    Operation,
     RemoveRelease,
     RemoveTemporary,
     SetMode,
     SplitHistory,
     StoreState,
     candidate_target,
-    last_recorded,
-    set_modules,
-    wanted_modulerc,
-    write_modulerc,
 )
+from conda_concept.plan import last_recorded, set_modules, wanted_modulerc, write_modulerc
 from conda_concept.record import BUILD_ID, LABEL
 from conda_concept.store.core import Store
+from conda_concept.store.examining_release import Diagnosis, ReleaseExaminer, said
 from conda_concept.store.lease import read_holder
-from conda_concept.store.permissions import kind_of, obstacles
-from conda_concept.store.staging import walk
-
-_RELEASE_PATH = re.compile(r"releases/([a-z][a-z0-9_]*-[0-9.]+/[0-9a-f]{8})")
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """A finding and what mends it, nothing where people have to decide."""
-
-    finding: Finding
-    operations: tuple[Operation, ...] = ()
-
-
-def _said(severity: Severity, where: object, what: str, meaning: str, advice: str, *operations: Operation) -> Diagnosis:
-    mended = "; ".join(str(operation) for operation in operations[:3])
-    more = f"; and {len(operations) - 3} more" if len(operations) > 3 else ""
-    return Diagnosis(Finding(severity, str(where), what, meaning, advice, mended + more), operations)
+from conda_concept.store.permissions import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +40,10 @@ class Examiner:
     event: Event
 
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """Everything that is found, in no particular order of weight."""
+        """Everything that is found, in no particular order of weight; paths as they are below the root."""
+        root = f"{self.store.layout.root}/"
         return tuple(
-            diagnosis
+            _below(root, diagnosis)
             for look in (
                 self._aliases,
                 self._modules,
@@ -84,7 +64,7 @@ class Examiner:
             if meant is not None and self.state.complete(meant):
                 continue
             what = f"leads to {meant}, which is not complete" if meant else f"leads to {alias.target}, which is nothing"
-            yield _said(
+            yield said(
                 "broken",
                 f"alias {alias.name}",
                 what,
@@ -96,7 +76,7 @@ class Examiner:
         aliases = {alias.name: alias.target for alias in self.state.aliases}
         layout = self.store.layout
         for operation in set_modules(aliases, self.state.modules, layout.product):
-            yield _said(
+            yield said(
                 "broken",
                 f"module {operation.label}",
                 "is published, and its module is missing or leads elsewhere",
@@ -106,7 +86,7 @@ class Examiner:
             )
         for name, target in self.state.modules.items():
             if LABEL.fullmatch(name) and name not in aliases:
-                yield _said(
+                yield said(
                     "broken",
                     f"module {name}",
                     f"leads to {target}, and nothing is published under that name",
@@ -115,7 +95,7 @@ class Examiner:
                     DropModule(name, target),
                 )
             elif not LABEL.fullmatch(name):
-                yield _said(
+                yield said(
                     "risk",
                     layout.module(name),
                     f"is a link to {target} that this program did not make",
@@ -130,7 +110,7 @@ class Examiner:
             present = self.state.modulerc or ""
             named = set(re.findall(rf"^module-version {re.escape(product)}/(\S+)", present, re.MULTILINE))
             nothing = sorted(named - set(aliases))
-            yield _said(
+            yield said(
                 "broken" if nothing or not present else "risk",
                 self.store.layout.modulerc,
                 f"names {', '.join(nothing)}, which is not there" if nothing else "does not say what the aliases say",
@@ -139,7 +119,7 @@ class Examiner:
                 operation,
             )
         if default is not None and default not in aliases and wanted_modulerc(aliases, product=product, default=None):
-            yield _said(
+            yield said(
                 "risk",
                 "site",
                 f"its default environment `{default}` has no stable release",
@@ -151,7 +131,7 @@ class Examiner:
         good = {candidate_target(one.release) for one in self.state.releases if one.complete}
         for name, target in self.state.candidates.items():
             if target not in good:
-                yield _said(
+                yield said(
                     "untidy",
                     f"candidate module {name}",
                     f"leads to {target}, which is not there or not complete",
@@ -161,11 +141,12 @@ class Examiner:
                 )
 
     def _releases(self) -> Iterator[Diagnosis]:
+        examiner = ReleaseExaminer(self.store, self.state)
         for standing in self.state.releases:
             if standing.complete:
-                yield from self._release(standing.release)
+                yield from examiner.diagnoses(standing.release)
             elif not standing.builder and self.state.target(standing.release.label) != standing.release.build_id:
-                yield _said(
+                yield said(
                     "untidy",
                     standing.release,
                     "was left unfinished by a run that ended early",
@@ -173,69 +154,6 @@ class Examiner:
                     "Build it again, or prune.",
                     RemoveRelease(standing.release, "left unfinished"),
                 )
-
-    def _release(self, release: Release) -> Iterator[Diagnosis]:
-        """A complete release: record, paths at a glance, modulefile, tests, and whether users get there."""
-        published = self.state.names_of(release)
-        severity: Severity = "broken" if published else "risk"
-        effect = "What users load is not what was tested." if published else "It cannot be published."
-        try:
-            record = self.store.reader.record(release)
-            why = self.store.checker.gate(release, record)
-        except ConcError as error:
-            yield _said(severity, release, error.message, effect, "Build it again, or roll back from it.")
-            return
-        modes = {fact.path: fact.mode for fact in record.files}
-        for problem in self.store.checker.verify(release, read=False):
-            mend = self._mode(self.store.layout.prefix(release) / problem.path, modes.get(problem.path))
-            advice = "Build it again, or roll back from it."
-            yield _said(severity, f"{release}/{problem.path}", problem.text, effect, advice, *mend)
-        yield from self._groups(release)
-        if published:
-            yield from self._published(release, record, why)
-
-    def _published(self, release: Release, record: ReleaseRecord, why: str) -> Iterator[Diagnosis]:
-        layout = self.store.layout
-        forced = [event for event in self.state.history if event.release == release and event.forced]
-        if why and not forced:
-            yield _said("risk", release, why, "It is published all the same.", f"`conda-concept test {release}`")
-        try:
-            text = layout.modulefile(release).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = ""
-        others = {name for name in _RELEASE_PATH.findall(text) if name != str(release)}
-        if others or str(layout.prefix(release)) not in text:
-            yield _said(
-                "broken",
-                layout.modulefile(release),
-                f"names {', '.join(sorted(others))}" if others else "does not name its own release",
-                "Who loads it gets other files than those of this release.",
-                "Build the release again, or roll back from it.",
-            )
-        for path in (layout.image(release), *(layout.bin(release) / name for name in record.commands[:1])):
-            for text in obstacles(path, self.store.permissions):
-                yield _said("broken", release, text, "Users cannot run it.", "Set the permissions of that path.")
-
-    def _groups(self, release: Release) -> Iterator[Diagnosis]:
-        """The group of every path, where the site names one."""
-        group = self.store.permissions.group
-        if group is None:
-            return
-        prefix = self.store.layout.prefix(release)
-        wrong = [path for path in (prefix, *walk(prefix)) if path.lstat().st_gid != group]
-        if wrong:
-            mend = [SetMode(str(path.relative_to(self.store.layout.root))) for path in wrong if not path.is_symlink()]
-            meaning = "Members of the users' group cannot read it."
-            what = f"{len(wrong)} paths belong to another group"
-            yield _said("broken", release, what, meaning, "Set their group.", *mend)
-
-    def _mode(self, path: Path, recorded: int | None) -> tuple[Operation, ...]:
-        """What gives a path its recorded permissions back, if the site's rule is still the one of the record."""
-        if recorded is None or path.is_symlink() or not path.exists():
-            return ()
-        kind = "directory" if path.is_dir() else "program" if recorded & stat.S_IXUSR else "file"
-        right = stat.S_IMODE(path.stat().st_mode) == recorded or self.store.permissions.mode(kind) != recorded  # type: ignore[arg-type]  # one of the three kinds
-        return () if right else (SetMode(str(path.relative_to(self.store.layout.root)), program=kind == "program"),)
 
     def _folders(self) -> Iterator[Diagnosis]:
         """What is not part of a release: the folders, `.modulerc`, the history."""
@@ -254,7 +172,7 @@ class Examiner:
             closed = wanted & ~present & 0o055
             severity: Severity = "risk" if others else "broken" if closed else "untidy"
             meaning = "Others can change what users load." if others else "Users cannot get past it."
-            yield _said(
+            yield said(
                 severity,
                 path,
                 f"has permissions {present:04o} and should have {wanted:04o}",
@@ -265,7 +183,7 @@ class Examiner:
 
     def _history(self) -> Iterator[Diagnosis]:
         for problem in self.store.reader.history()[1]:
-            yield _said(
+            yield said(
                 "risk",
                 self.store.layout.history,
                 problem,
@@ -281,7 +199,7 @@ class Examiner:
         )
         if moves:
             names = ", ".join(move.alias for move in moves)
-            yield _said(
+            yield said(
                 "untidy",
                 self.store.layout.history,
                 f"does not say that {names} moved to where it is",
@@ -292,8 +210,13 @@ class Examiner:
 
     def _leftovers(self) -> Iterator[Diagnosis]:
         for path in self.state.temporaries:
-            yield _said(
-                "untidy", path, "was left by a run that ended early", "Nothing.", "Prune.", RemoveTemporary(path)
+            yield said(
+                "untidy",
+                path,
+                "was left by a run that ended early",
+                "Nobody looks at it.",
+                "Prune.",
+                RemoveTemporary(path),
             )
         lock = self.store.layout.lock
         holder = read_holder(lock)
@@ -301,11 +224,11 @@ class Examiner:
             dead = holder.alive(self.store.identity) is False
             text = "has ended" if dead else "cannot be asked from here"
             meaning = "The next run takes it over." if dead else "Runs wait until it is old enough to be taken over."
-            yield _said("untidy", lock, f"is held by {holder}, which {text}", meaning, "Nothing has to be done.")
+            yield said("untidy", lock, f"is held by {holder}, which {text}", meaning, "Nothing has to be done.")
         largest = max((_size(self.store.layout.image(one.release)) for one in self.state.releases), default=0)
         if self.store.layout.apps.is_dir() and (free := shutil.disk_usage(self.store.layout.apps).free) < 2 * largest:
             what = f"has {free / 1e9:.1f} GB left, less than two images of the largest size here"
-            yield _said("risk", self.store.layout.apps, what, "The next build may not fit.", "Prune, or ask for more.")
+            yield said("risk", self.store.layout.apps, what, "The next build may not fit.", "Prune, or ask for more.")
 
     def _strangers(self) -> Iterator[Diagnosis]:
         """What lies where only this program's things belong."""
@@ -313,14 +236,20 @@ class Examiner:
         for folder, good in ((layout.releases, LABEL), *((layout.releases / one, BUILD_ID) for one in self._labels())):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if not (good.fullmatch(path.name) and path.is_dir() and not path.is_symlink()):
-                    yield _said("untidy", path, "is not a release", "Nothing looks at it.", "Remove it by hand.")
+                    yield said("untidy", path, "is not a release", "Nothing looks at it.", "Remove it by hand.")
         for path in sorted(layout.envs.iterdir()) if layout.envs.is_dir() else ():
-            if not path.is_symlink():
+            if not path.is_symlink() and not path.name.startswith("."):
                 meaning = "Users' own conda takes it for an environment; nothing keeps it up to date."
-                yield _said("risk", path, "is not a link", meaning, "Remove it by hand.")
+                yield said("risk", path, "is not a link", meaning, "Remove it by hand.")
 
     def _labels(self) -> list[str]:
         return sorted({one.release.label for one in self.state.releases})
+
+
+def _below(root: str, diagnosis: Diagnosis) -> Diagnosis:
+    found = diagnosis.finding
+    short = replace(found, where=found.where.removeprefix(root), what=found.what.replace(root, ""))
+    return replace(diagnosis, finding=short)
 
 
 def _well_formed(alias: Alias) -> bool:

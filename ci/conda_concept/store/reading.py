@@ -8,7 +8,7 @@ from pathlib import Path
 from conda_concept.errors import IntegrityError, NotFoundError
 from conda_concept.layout import Layout
 from conda_concept.model import Alias, Event, Release, ReleaseRecord, Verdict
-from conda_concept.plan import Standing, StoreState
+from conda_concept.operations import Standing, StoreState
 from conda_concept.record import BUILD_ID, LABEL, history_from_text, release_from_text, verdict_from_text
 from conda_concept.store.lease import Identity, read_holder
 
