@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conda_concept.run import leave
 from tests.support.user import OrdinaryUser
 
 #: Where ci/setup puts what has no place in PATH.
@@ -16,6 +17,21 @@ MODULE_INITS = {
     "environment-modules": Path("/usr/share/modules/init/bash"),
     "lmod": Path("/usr/share/lmod/lmod/init/bash"),
 }
+
+
+_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how it went, for the last moment."""
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave without taking the interpreter apart: py-rattler's threads crash it then, after everything has passed."""
+    if _STATUS in config.stash and not hasattr(config, "workerinput"):
+        leave(config.stash[_STATUS])
 
 
 def _need(what: str, path: Path | str | None) -> Path:

@@ -4,6 +4,7 @@ Tests and the benchmark use it; nothing here is part of the program.
 """
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 from conda_lock._vendor.conda.models.match_spec import MatchSpec
@@ -17,6 +18,8 @@ from conda_concept.solver import virtual_packages
 from conda_concept.spec import read_spec
 
 PLATFORM = "linux-64"
+#: conda's own match specs, as conda-lock carries them; they have no types.
+VENDORED: Any = SimpleNamespace(MatchSpec=MatchSpec, PackageRecord=PackageRecord)
 
 
 def package_of(path: str, record: dict[str, Any]) -> Package:
@@ -62,7 +65,7 @@ def broken_rules(spec: Spec, lock: Lock) -> list[str]:
     records = {package.name: conda_record(package) for package in lock.packages}
     for name, value in virtual_packages(spec, PLATFORM).items():
         version, _, build = value.partition("=")
-        records[name] = PackageRecord(name=name, version=version, build=build or "0", build_number=0)
+        records[name] = VENDORED.PackageRecord(name=name, version=version, build=build or "0", build_number=0)
     wrong = []
     for request in spec.requests:
         found = records.get(request.name)
@@ -83,12 +86,12 @@ def broken_rules(spec: Spec, lock: Lock) -> list[str]:
 @functools.cache
 def match_spec(text: str) -> Any:
     """The parser of conda is slow, and the same dependencies come again and again."""
-    return MatchSpec(text)
+    return VENDORED.MatchSpec(text)
 
 
 @functools.cache
 def conda_record(package: Package) -> Any:
     """A package as conda's own match specs look at it."""
-    return PackageRecord(
+    return VENDORED.PackageRecord(
         name=package.name, version=package.version, build=package.build, build_number=package.build_number or 0
     )

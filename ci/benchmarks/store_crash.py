@@ -12,17 +12,17 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
 from conda_concept.errors import ConcError
 from conda_concept.model import Retention, Site
+from conda_concept.steps.doctor import doctor
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import Store
-
-from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
 
 _DONE, _TOLD, _NO_ADVICE, _SURPRISE = range(4)
 
@@ -46,7 +46,7 @@ class Scenario:
     """
 
     name: str
-    before: Callable[[Store], None]
+    before: Callable[[Store], object]
     command: Callable[[Store], object]
     days: float = 1
     whole: bool = True
@@ -100,6 +100,17 @@ def _litter(store: Store) -> None:
     half.joinpath("bin", "left").write_text("over")
 
 
+def _disorder(store: Store) -> None:
+    """What the doctor mends by itself, and nothing that users notice."""
+    layout = store.layout
+    layout.modulerc.unlink()
+    layout.module(OLD.label).unlink()
+    layout.envs.chmod(0o777)
+    layout.envs.joinpath(".analysis3.new").symlink_to("nowhere")
+    layout.history.write_text(layout.history.read_text() + "half a line")
+    layout.prefix(NEXT).joinpath("bin").mkdir(parents=True)
+
+
 def _old_age(store: Store) -> Store:
     """The store under a policy that keeps nothing which is not needed."""
     site = Site(
@@ -108,7 +119,7 @@ def _old_age(store: Store) -> Store:
         scratch=str(store.layout.root / "scratch"),
         retention=Retention(grace_days=0, candidate_days=0, keep_builds=0),
     )
-    return Store(store.layout, site, store.door, store.identity, store.permissions, store.notice, store.now)
+    return replace(store, site=site)
 
 
 SCENARIOS = (
@@ -138,6 +149,7 @@ SCENARIOS = (
         again=lambda store: roll_back(store, "analysis3", OLD.label, ASKED, silent()),
     ),
     Scenario("prune", _and(_published, _litter), lambda store: prune(_old_age(store), ASKED), days=900, whole=False),
+    Scenario("repair", _and(_published, _disorder), lambda store: doctor(store, ASKED, repair=True), whole=False),
     Scenario(
         "try a candidate",
         _and(_published, lambda store: ready(store, TRIAL)),
@@ -229,7 +241,12 @@ class Harness:
         tally.failed += 1
         store = make_store(self.root)
         _check(tally, store, where)
-        _between(tally, where, _summary(store), old, wanted, whole=scenario.whole)
+        now = _summary(store)
+        _between(tally, where, now, old, wanted, whole=scenario.whole)
+        if scenario.whole and all(
+            now["history"] != one["history"] for one in (old, wanted) if one["aliases"] == now["aliases"]
+        ):
+            tally.violations.append(f"{where}: the history says {now['history']}, and {now['aliases']} is live")
         self._again(scenario, tally, where, wanted)
 
     def _again(self, scenario: Scenario, tally: Tally, where: str, wanted: dict[str, object]) -> None:
@@ -269,6 +286,7 @@ def _summary(store: Store) -> dict[str, object]:
         "complete": [str(standing.release) for standing in state.releases if standing.complete],
         "incomplete": [str(standing.release) for standing in state.releases if not standing.complete],
         "history": {move.alias: move.after for event in state.history for move in event.moves},
+        "unreadable": len(store.reader.history()[1]),
         "removed": sorted({name for event in state.history for name in event.removed}),
         "files": sorted(name for name in contents(store.layout.root) if ".store.lock." not in name),
     }

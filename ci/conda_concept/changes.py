@@ -81,6 +81,9 @@ class Graph:
 
     def __init__(self, packages: Iterable[Package], spec: Spec | None) -> None:
         self.packages: dict[_Key, Package] = {_key(package): package for package in packages}
+        # Names as pip spells them, for pip's packages; conda's come last, because they win.
+        pip_first = sorted(self.packages, reverse=True) if any(key[0] == "pip" for key in self.packages) else []
+        self._by_pip_name = {canonicalize_name(key[1]): key for key in pip_first}
         self.needs = {key: self._needs(package) for key, package in self.packages.items()}
         self.needed_by: dict[_Key, list[_Key]] = {key: [] for key in self.packages}
         for key, targets in self.needs.items():
@@ -109,10 +112,12 @@ class Graph:
         found = []
         for spec in package.depends:
             name = split_spec(spec)[0]
-            for key in (("conda", name), ("conda", canonicalize_name(name)), ("pip", canonicalize_name(name))):
-                if key in self.packages and (package.manager == "pip" or key[0] == "conda"):
-                    found.append(key)
-                    break
+            if package.manager == "conda":
+                key: _Key | None = ("conda", name)
+            else:
+                key = self._by_pip_name.get(canonicalize_name(name))
+            if key is not None and key in self.packages:
+                found.append(key)
         return tuple(dict.fromkeys(found))
 
     def _tree(self, roots: Sequence[_Key]) -> dict[_Key, _Key | None]:

@@ -1,6 +1,6 @@
 """Where channels live in this run, which of their records count, and what it means when one cannot be read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,24 +12,35 @@ from conda_concept.model import Spec
 
 
 class Filtered:
-    """A channel of which only some records count (rattler's `RepoDataSource`)."""
+    """A channel of which only some records count (rattler's `RepoDataSource`).
 
-    def __init__(self, gateway: Gateway, channel: Channel, keep: Callable[[RepoDataRecord], bool]) -> None:
+    `names` are those that the channel has, by subdir: whoever is not there is not asked for.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        channel: Channel,
+        keep: Callable[[RepoDataRecord], bool],
+        names: Mapping[str, frozenset[str]],
+    ) -> None:
         self._gateway = gateway
         self._channel = channel
         self._keep = keep
+        self._names = names
 
     async def fetch_package_records(self, platform: Any, name: PackageName) -> list[RepoDataRecord]:
         """The records of one name that count."""
+        if name.normalized not in self._names.get(str(platform), ()):
+            return []
         found = await self._gateway.query(
             [self._channel], [platform], [MatchSpec(name.normalized)], recursive=False, channel_relations="disabled"
         )
         return [record for records in found for record in records if self._keep(record)]
 
     def package_names(self, platform: Any) -> list[str]:
-        """Not needed: the gateway asks by name."""
-        del platform
-        return []
+        """The names that the channel has in a subdir."""
+        return sorted(self._names.get(str(platform), ()))
 
 
 def channel_url(name: str, alias: str) -> str:

@@ -13,6 +13,7 @@ from conda_concept import __version__
 from conda_concept.commands import environments, locks, releases
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
+from conda_concept.run import leave
 
 COMMANDS: tuple[Command, ...] = (*environments.COMMANDS, *locks.COMMANDS, *releases.COMMANDS)
 
@@ -69,11 +70,7 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """The console script.
-
-    It ends with `os._exit`: py-rattler's threads can still be alive when the interpreter takes itself apart, and
-    then it crashes after the work is done (seen with 0.28), which would turn a success into a failure.
-    """
+    """The console script; it ends as `leave` says, so that its status is right however it came to its end."""
     signal.signal(signal.SIGTERM, _interrupted)
     code = 1
     try:
@@ -83,12 +80,6 @@ def main() -> NoReturn:
     except BrokenPipeError:
         # Whoever read our output went away (`| head`): nothing more to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except BaseException:  # noqa: BLE001 - a surprise keeps its traceback, and `os._exit` is next
+    except BaseException:  # noqa: BLE001 - a surprise keeps its traceback, and the process ends here anyway
         sys.excepthook(*sys.exc_info())
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except OSError:
-                code = code or 1
-        os._exit(code)
+    leave(code)

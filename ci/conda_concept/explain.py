@@ -45,6 +45,9 @@ class Prober(Protocol):
     def names(self) -> list[str]:
         """Every package name of the channels."""
 
+    def delayed(self, request: Request) -> list[str]:
+        """The versions that would meet a request if they were not too young."""
+
     def versions(self, name: str) -> list[tuple[str, str, str]]:
         """Version, build and channel of everything called `name`, oldest first."""
 
@@ -136,7 +139,16 @@ def _nothing_there(tries: Tries, conda: Sequence[Request], unmet: Sequence[Reque
     remedies: list[Remedy] = []
     changed = {request: request for request in conda}
     for request in unmet:
-        if request.name not in names:
+        young = session.delayed(request)
+        rule = session.spec.config.exclude_newer
+        if young and rule is not None:
+            causes.append(
+                f"`{request.text}` ({request.place}) is met only by {_listed(young)}, which came less than "
+                f"{rule.days} days ago, the delay of `exclude_newer`"
+            )
+            changed[request] = _bare(request)
+            text = f"wait, or add `{request.name}` to `except_packages` in config.yml"
+        elif request.name not in names:
             near = difflib.get_close_matches(request.name, names, n=3, cutoff=0.0)
             causes.append(_unknown_name(request, session.spec, near))
             typo = bool(near) and difflib.SequenceMatcher(None, near[0], request.name).ratio() >= LIKELY_TYPO
@@ -285,7 +297,7 @@ class _Telling:
     core: Mapping[str, Request]
 
     def weight(self, chain: Chain) -> tuple[bool, int, int]:
-        """Failures first. Those that end in the machine, or in a request that is to blame, say most; then short ones."""
+        """Failures first. What ends in the machine, or in a request that is to blame, says most; then short ones."""
         root, end = _root(chain), _end(chain)
         if end in self.wanted:
             rank = 0

@@ -15,7 +15,7 @@ import yaml
 from conda_concept.changes import Graph
 from conda_concept.errors import InputError
 from conda_concept.lockfile import split_spec
-from conda_concept.model import CHANNEL_ALIAS, Lock, Package
+from conda_concept.model import Lock, Package
 
 _HASHED = re.compile(r"^(?P<url>\S+?)(?:#(?:sha256:)?(?P<hash>[0-9a-f]{32}|[0-9a-f]{64}))?$")
 _ARCHIVE = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)\.(?:conda|tar\.bz2)$")

@@ -133,13 +133,33 @@ def _document(text: str, file: str) -> Any:
                 if getattr(event, "anchor", None):  # an anchor, or an alias of one
                     line = event.start_mark.line + 1 if event.start_mark else 0
                     raise InputError(f"{file}:{line}: anchors and aliases are not taken in a lock.")
-            return yaml.load(text, Loader=_loader())  # noqa: S506 - it is the safe loader, in C where there is one
+            node = yaml.compose(text, Loader=_loader())
+            return None if node is None else _plain(node)
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark is not None else file
         raise InputError(f"{place}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
     except (RecursionError, ValueError) as error:
         raise InputError(f"{file} is not readable as YAML: {str(error) or type(error).__name__}") from None
+
+
+def _plain(node: yaml.Node) -> Any:
+    """A YAML node as plain data: what the safe loader makes, in half its time, and no key twice."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:str":
+            return node.value
+        return yaml.constructor.SafeConstructor().construct_object(node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = _plain(key_node)
+        if not isinstance(key, str) or key in result:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(key)[:80]!r} twice, or not a name", node.start_mark
+            )
+        result[key] = _plain(value_node)
+    return result
 
 
 def _take_custom(document: dict[str, Any]) -> Mapping[str, Any]:

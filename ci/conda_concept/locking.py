@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from rattler import RepoDataRecord
 
+from conda_concept.channels import missing_channels
 from conda_concept.explain import ExplainedError, explain
 from conda_concept.lockcheck import unmet
 from conda_concept.lockfile import digest, merge
 from conda_concept.model import Lock, Package, Spec
 from conda_concept.pipsolver import solve_pip
 from conda_concept.progress import Reporter
-from conda_concept.channels import missing_channels
 from conda_concept.solver import NoSolutionError, Session, Settings, lock_of
 
 

@@ -506,7 +506,7 @@ class Retention(Strict):
     #: Builds of one label that stay beside the present one, newest first, so that there is something to roll back to.
     keep_builds: int = Field(default=2, ge=0)
     #: Hours without a sign of life after which a lock that another machine holds counts as left behind.
-    lock_hours: float = Field(default=6, gt=0)
+    lock_hours: float = Field(default=2, gt=0)
 
 
 class Squash(Strict):

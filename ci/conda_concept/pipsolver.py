@@ -161,7 +161,7 @@ def _package(entry: Mapping[str, Any], platform: str) -> Package:
 
 def _fetch(url: str) -> bytes:
     """The bytes of a wheel or source archive that was asked for by its address, so that its hash can be locked."""
-    import requests  # noqa: PLC0415 - few specs have a `pip:` section, and this costs every `lock` 0.1 s
+    import requests
 
     parts = urlsplit(url)
     try:

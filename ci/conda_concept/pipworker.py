@@ -99,13 +99,18 @@ def _locked(entry: dict[str, Any], manager: str, platform: str) -> LockedDepende
 
 
 def _entry(package: LockedDependency) -> dict[str, Any]:
+    # An address without a host (`git+file:///…`) comes back with a host called None.
+    url, source = (
+        text.replace("://None/", ":///", 1) if text else None
+        for text in (package.url, package.source.url if package.source else None)
+    )
     return {
         "name": package.name,
         "version": package.version,
-        "url": package.url,
+        "url": url,
         "sha256": package.hash.sha256,
         "depends": [f"{name} {spec}".strip() for name, spec in package.dependencies.items()],
-        "source": package.source.url if package.source else None,
+        "source": source,
     }
 
 

@@ -1,217 +1,16 @@
-"""Wanted against live: what publish, rollback, prune and repair will do, as plain values in order.
+"""Wanted against live: what publish and rollback will do, as plain values in order.
 
 The dry run prints these values and the real run applies the same ones. Nothing here touches a disk.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.model import Alias, Event, Move, Release
-from conda_concept.record import BUILD_ID, LABEL
+from conda_concept.operations import AppendEvent, SetAlias, SetModule, StoreState, Switch, WriteModulerc, module_target
+from conda_concept.record import LABEL
 from conda_concept.render.modulerc import modulerc
-
-# --- what there is ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One release directory as the store sees it.
-
-    `complete`: it has a record and no marker. `finished` is when its record was written, None while it has none.
-    `builder` names the live process that works in it, empty otherwise. `pinned` is the text of its keep file.
-    """
-
-    release: Release
-    complete: bool
-    finished: dt.datetime | None = None
-    builder: str = ""
-    pinned: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """What is live: releases, aliases (name to label, label to build id), modules, `.modulerc`, history.
-
-    `modules` maps each published modulefile name to the target of its symlink; `temporaries` are paths below the
-    root that a run which ended early left behind.
-    """
-
-    releases: tuple[Standing, ...] = ()
-    aliases: tuple[Alias, ...] = ()
-    modules: Mapping[str, str] = field(default_factory=dict)
-    modulerc: str | None = None
-    history: tuple[Event, ...] = ()
-    #: Candidates that can be tried: module name (`analysis3-pr12`) and the target of its symlink.
-    candidates: Mapping[str, str] = field(default_factory=dict)
-    temporaries: tuple[str, ...] = ()
-
-    def target(self, name: str) -> str:
-        """What an alias points at, literally: a label, a build id, or empty where there is no such alias."""
-        return next((alias.target for alias in self.aliases if alias.name == name), "")
-
-    def release(self, name: str) -> Release | None:
-        """The release that a name means in the end, None where it means nothing."""
-        label = name if LABEL.fullmatch(name) else self.target(name)
-        build_id = self.target(label)
-        if not LABEL.fullmatch(label) or not BUILD_ID.fullmatch(build_id):
-            return None
-        environment, _, version = label.partition("-")
-        return Release(environment, version, build_id)
-
-    def complete(self, release: Release) -> bool:
-        """Whether the release is there as a whole."""
-        return any(standing.release == release and standing.complete for standing in self.releases)
-
-    def tried_as(self, release: Release) -> tuple[str, ...]:
-        """The candidate modules that lead to a release."""
-        return tuple(name for name, target in self.candidates.items() if target == candidate_target(release))
-
-    def names_of(self, release: Release) -> tuple[str, ...]:
-        """The names that mean this release now, its label first."""
-        names = (alias.name for alias in self.aliases if self.release(alias.name) == release)
-        return tuple(sorted(names, key=lambda name: (name != release.label, name)))
-
-
-# --- what can be done ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SetAlias:
-    """Point an alias at `after`, in one rename."""
-
-    move: Move
-
-    def __str__(self) -> str:
-        before = f" (was {self.move.before})" if self.move.before else " (new)"
-        return f"alias {self.move.alias} -> {self.move.after}{before}"
-
-
-@dataclass(frozen=True, slots=True)
-class DropAlias:
-    """Take an alias away."""
-
-    move: Move
-
-    def __str__(self) -> str:
-        return f"alias {self.move.alias} is taken away (was {self.move.before})"
-
-
-@dataclass(frozen=True, slots=True)
-class SetModule:
-    """Make a label loadable: a symlink to the modulefile of whatever its alias points at, made once a label."""
-
-    label: str
-    before: str = ""
-
-    def __str__(self) -> str:
-        return f"module {self.label} becomes loadable"
-
-
-@dataclass(frozen=True, slots=True)
-class DropModule:
-    """Take a published modulefile away."""
-
-    name: str
-    before: str
-
-    def __str__(self) -> str:
-        return f"module {self.name} is taken away"
-
-
-@dataclass(frozen=True, slots=True)
-class SetCandidate:
-    """Let a candidate be tried under a name that `module avail` does not show."""
-
-    name: str
-    release: Release
-    before: str
-
-    def __str__(self) -> str:
-        return f"candidate module {self.name} -> {self.release}"
-
-
-@dataclass(frozen=True, slots=True)
-class DropCandidate:
-    """Take the module of a candidate away."""
-
-    name: str
-    before: str
-
-    def __str__(self) -> str:
-        return f"candidate module {self.name} is taken away"
-
-
-@dataclass(frozen=True, slots=True)
-class WriteModulerc:
-    """Replace the `.modulerc`."""
-
-    text: str
-    before: str | None
-
-    def __str__(self) -> str:
-        names = [" = ".join(line.split()[1:]) for line in self.text.splitlines() if line.startswith("module-version")]
-        return f".modulerc: {'; '.join(names) or 'no moving names'}"
-
-
-@dataclass(frozen=True, slots=True)
-class AppendEvent:
-    """Add a line to the history."""
-
-    event: Event
-
-    def __str__(self) -> str:
-        return f"history: {self.event.action} by {self.event.who}"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRelease:
-    """Delete a release directory; `event` is recorded first, None where it was never complete."""
-
-    release: Release
-    why: str
-    event: Event | None = None
-
-    def __str__(self) -> str:
-        return f"remove {self.release}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveTemporary:
-    """Delete what a run that ended early left behind; `path` is relative to the root."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"remove {self.path}, left by a run that ended early"
-
-
-@dataclass(frozen=True, slots=True)
-class SetMode:
-    """Give a path (relative to the root) the permissions and group that its place in the store asks for."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"set the permissions of {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class SplitHistory:
-    """Move unreadable lines of the history into a file beside it."""
-
-    def __str__(self) -> str:
-        return "set the unreadable lines of the history aside"
-
-
-Switch = SetAlias | DropAlias | SetModule | DropModule | SetCandidate | DropCandidate | WriteModulerc | AppendEvent
-"""Operations that are prepared first and then take effect by one rename or unlink each."""
-
-Operation = Switch | RemoveRelease | RemoveTemporary | SetMode | SplitHistory
-
-
-# --- publish and rollback -----------------------------------------------------------------------------------------
 
 
 def publish(state: StoreState, event: Event, *, product: str, stable: str, default: str | None) -> tuple[Switch, ...]:
@@ -328,7 +127,7 @@ def last_recorded(history: Iterable[Event]) -> dict[str, str]:
     return {move.alias: move.after for event in history for move in event.moves}
 
 
-def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product: str) -> list[Switch]:
+def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product: str) -> list[SetModule]:
     """Modules for the labels that have none, or one that leads elsewhere."""
     labels = sorted(name for name in aliases if LABEL.fullmatch(name))
     return [
@@ -336,16 +135,6 @@ def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product:
         for label in labels
         if modules.get(label) != module_target(label, product)
     ]
-
-
-def module_target(label: str, product: str) -> str:
-    """Where a published modulefile's symlink leads: through the label's alias, so that one rename moves both."""
-    return f"../../apps/{product}/envs/{label}/modulefile"
-
-
-def candidate_target(release: Release) -> str:
-    """Where a candidate module's symlink leads: straight to its release, which no publish changes."""
-    return f"../../releases/{release}/modulefile"
 
 
 def wanted_modulerc(aliases: Mapping[str, str], *, product: str, default: str | None) -> str:

@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 @dataclass(slots=True)
 class Bar:
     """One progress bar; without a terminal it does nothing."""
 
-    _progress: Progress | None
-    _task: TaskID | None
+    _progress: "Progress | None"
+    _task: "TaskID | None"
 
     def update(self, *, done: int, total: int | None = None, text: str | None = None) -> None:
         """Set how much is done; `total` and `text` keep their value where they are not given."""
@@ -96,6 +97,9 @@ class Reporter:
         if self.quiet or self.in_github or not self.stream.isatty():
             yield Bar(None, None)
             return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(file=self.stream), transient=True) as progress:
             yield Bar(progress, progress.add_task(text, total=total))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from conda_concept.model import Event, Judgement, Release, Retention
-from conda_concept.plan import DropCandidate, Operation, RemoveRelease, RemoveTemporary, Standing, StoreState
+from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, Standing, StoreState
 from conda_concept.record import LABEL
 
 

@@ -129,6 +129,7 @@ def _to_text(body: Mapping[str, object]) -> str:
 
 def _object(text: str, where: str) -> dict[str, object]:
     try:
+        text.encode()  # bytes that were no UTF-8 when they were read
         document = json.loads(text)
     except ValueError as error:
         raise IntegrityError(f"{where} is not JSON: {error}.") from error

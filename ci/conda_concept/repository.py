@@ -59,6 +59,26 @@ class Repository:
             if path.is_file() and "__pycache__" not in path.parts
         }
 
+    def overrides(self, spec: Spec) -> tuple[tuple[str, str], ...]:
+        """The scripts that stand for commands of an environment: command name and text, from files beside its config.
+
+        Raises one `InputError` with every one that is missing, elsewhere, or no script.
+        """
+        folder, problems, found = self.folder(spec.name), [], []
+        for command, file in sorted(spec.config.overrides.items()):
+            place = f"environments/{spec.name}/config.yml: overrides: {command}"
+            if "/" in file or file.startswith("."):
+                problems.append(f"{place}: `{file}` has to be the name of a file beside config.yml")
+            elif not (folder / file).is_file():
+                problems.append(f"{place}: there is no file `{file}` beside config.yml")
+            elif not (text := read_text(folder / file, MAX_BYTES)).startswith("#!"):
+                problems.append(f"{place}: `{file}` is no script; its first line has to begin with #!")
+            else:
+                found.append((command, text))
+        if problems:
+            raise InputError(f"the overrides of {spec.name} cannot be used:", problems=problems)
+        return tuple(found)
+
     def lock_path(self, name: str) -> Path:
         """Where the lock of an environment is, or will be."""
         return self.folder(name) / "conda-lock.yml"

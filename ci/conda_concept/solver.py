@@ -173,6 +173,13 @@ class Session:
             )
         }
 
+    def delayed(self, request: Request) -> list[str]:
+        """The versions that would meet a request if it were not for the delay of `exclude_newer`, oldest first."""
+        if self.spec.config.exclude_newer is None:
+            return []
+        records = self._query(self._channels, [self.match_spec(request)])
+        return list(dict.fromkeys(str(record.version) for record in sorted(records, key=lambda one: one.version)))
+
     def versions(self, name: str) -> list[tuple[str, str, str]]:
         """Version, build and channel of everything called `name`, oldest first."""
         records = sorted(self.find([name]), key=lambda record: (record.version, record.build_number))
@@ -248,11 +255,21 @@ class Session:
             channel = Channel(self._urls[name])
             self._channels.append(channel)
             after = self._cutoff(name)
-            sources.append(channel if after is None else Filtered(self._gateway, channel, self._not_newer(after)))
+            sources.append(channel if after is None else self._filtered(channel, self._not_newer(after)))
             broken = f"{self._urls[name]}/label/broken"
             if config.allow_broken and not folder_is_missing(broken):
-                sources.append(Filtered(self._gateway, Channel(broken), only(config.allow_broken)))
+                sources.append(self._filtered(Channel(broken), only(config.allow_broken)))
         return sources
+
+    def _filtered(self, channel: Channel, keep: Callable[[RepoDataRecord], bool]) -> Filtered:
+        names = {
+            subdir: frozenset(
+                name.normalized
+                for name in self._run(self._gateway.names([channel], [subdir]))  # type: ignore[list-item] # as above
+            )
+            for subdir in (self.platform, "noarch")
+        }
+        return Filtered(self._gateway, channel, keep, names)
 
     def _cutoff(self, channel: str) -> dt.datetime | None:
         rule = self.spec.config.exclude_newer
@@ -269,7 +286,8 @@ class Session:
             if record.name.normalized in free:
                 return True
             uploaded = record.indexed_timestamp or record.timestamp
-            return uploaded is not None and uploaded <= cutoff
+            # Channels write the time since 2017; what has none (`blas 1.0`) is older, not younger.
+            return uploaded is None or uploaded <= cutoff
 
         return keep
 

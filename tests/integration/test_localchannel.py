@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from rattler import Gateway, RepoDataRecord, VirtualPackage, install, solve
-from tests.support.wheels import make_wheel
 
 from conda_concept.errors import InputError, IntegrityError, NetworkError
 from conda_concept.localchannel import (
@@ -27,6 +26,7 @@ from conda_concept.localchannel import (
 from conda_concept.localchannel.channel import STAMP
 from conda_concept.progress import Reporter
 from conda_concept.run import run
+from tests.support.wheels import make_wheel
 
 #: The interpreter that runs the tests, and Debian's where there is one: two layouts with nothing in common.
 INTERPRETERS = sorted(

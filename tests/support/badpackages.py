@@ -65,10 +65,13 @@ def _extension_that_needs(library: str) -> bytes:
         return copy.read_bytes()
 
 
-def make_prefix(prefix: Path, specs: Iterable[PackageSpec], channel: Path) -> None:
-    """Install an interpreter and these packages into `prefix`, with bytecode, as a build does."""
+def make_prefix(prefix: Path, specs: Iterable[PackageSpec], channel: Path, *, seen_at: Path | None = None) -> None:
+    """Install an interpreter and these packages into `prefix`, with bytecode, as a build does.
+
+    `seen_at` is the path to write into the files, where it is another one (the tree becomes an image).
+    """
     archives = [*interpreter_packages(channel), *(write_package(channel, spec) for spec in specs)]
-    asyncio.run(_install(archives, prefix, channel))
+    asyncio.run(_install(archives, prefix, channel, seen_at or prefix))
     for record in (prefix / "conda-meta").glob("*.json"):
         record.chmod(0o644)  # rattler writes them for their owner only; in an image squashfs opens them
     python = prefix / "bin" / "python3"
@@ -77,7 +80,7 @@ def make_prefix(prefix: Path, specs: Iterable[PackageSpec], channel: Path) -> No
     if compiled.is_dir():  # the standard library takes seconds: once is enough for a channel's one interpreter
         shutil.copytree(compiled, library, dirs_exist_ok=True, copy_function=os.link)
     run(
-        [python, "-I", "-m", "compileall", "-q", "-q", "-j2", "--invalidation-mode", "unchecked-hash", library],
+        [python, "-I", "-B", "-m", "compileall", "-q", "-q", "-j2", "--invalidation-mode", "unchecked-hash", library],
         check=False,
     )
     if not compiled.is_dir():
@@ -93,7 +96,7 @@ def interpreter_packages(channel: Path) -> Sequence[Path]:
     return [python, *sorted((channel / "noarch").glob("python_abi-*.conda"))]
 
 
-async def _install(archives: Sequence[Path], prefix: Path, channel: Path) -> None:
+async def _install(archives: Sequence[Path], prefix: Path, channel: Path, seen_at: Path) -> None:
     records = []
     for archive in archives:
         own = await rattler.RepoDataRecord.from_package_archive(archive)
@@ -101,6 +104,7 @@ async def _install(archives: Sequence[Path], prefix: Path, channel: Path) -> Non
     await rattler.install(
         records,
         target_prefix=prefix,
+        alternative_target_prefix=seen_at,
         cache_dir=channel / ".packages",
         installed_packages=[],
         execute_link_scripts=False,

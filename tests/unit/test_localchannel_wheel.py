@@ -10,10 +10,10 @@ import pytest
 from conda_package_streaming.package_streaming import (  # type: ignore[import-untyped]  # it ships no types
     stream_conda_component,
 )
-from tests.support.wheels import make_wheel
 
 from conda_concept.errors import IntegrityError
 from conda_concept.localchannel import PLACEHOLDER, wheel_package
+from tests.support.wheels import make_wheel
 
 METADATA = (
     "Summary: Does a thing",

@@ -87,6 +87,13 @@ def test_stale_flaky_and_fixed_are_named() -> None:
     assert "- `import gone`: matches no test (it says: r)" in text
 
 
+def test_notes_are_shown() -> None:
+    noted = replace(FINE, note="tried to write /p/x, and copes without")
+    text = comment(report(noted, failure("b", "crash"), baseline=(failure("b"),)))
+    assert "<summary>Worth knowing: 1</summary>\n\n- `import fine`: tried to write /p/x, and copes without" in text
+    assert "boom (was \\`raises\\` in the published release) |" in text
+
+
 def test_a_run_that_did_not_end_says_so() -> None:
     text = comment(replace(report(FINE), complete=False, problems=("the probe died",)))
     assert "did not come to an end: 1 result" in text

@@ -20,6 +20,7 @@ ORDER = (
         "lockcheck",
         "changes",
         "importing",
+        "specedit",
         "solvertext",
         "explain",
         "matrix",
@@ -27,7 +28,7 @@ ORDER = (
         "layout",
         "record",
     ),
-    *("render", "plan"),
+    *("render", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",
@@ -43,7 +44,6 @@ ORDER = (
         "locking",
         "image",
         "sandbox",
-        "assembly",
         "runtime",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from conda_concept.download import Cache
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.layout import Layout
 from conda_concept.model import CHANNEL_ALIAS, Lock, Release, Site, Spec
@@ -20,6 +19,7 @@ from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
 
 if TYPE_CHECKING:
     from conda_concept.assembly import Assembler
+    from conda_concept.download import Cache
     from conda_concept.solver import Settings
     from conda_concept.steps.edges import Edges
     from conda_concept.store import Store
@@ -68,8 +68,10 @@ class Context:
         return Layout(Path(self.site.root), self.site.product)
 
     @cached_property
-    def cache(self) -> Cache:
+    def cache(self) -> "Cache":
         """Where archives are kept, and where they come from."""
+        from conda_concept.download import Cache
+
         return Cache(Path(self.site.cache), self.channel_alias)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Subcommands about what is built: build, test, publish, rollback, list, verify, prune, try."""
+"""Subcommands about what is built: build, test, publish, rollback, try, list, verify, doctor, prune."""
 
 import argparse
 import getpass
@@ -10,6 +10,7 @@ from conda_concept.errors import InputError
 from conda_concept.model import Source
 from conda_concept.render.data import plain
 from conda_concept.render.store import (
+    findings_text,
     history_table,
     judgements_table,
     operations_text,
@@ -65,7 +66,8 @@ def _build(context: Context, arguments: argparse.Namespace) -> int:
 
     spec = context.repository.spec(arguments.name)
     text = context.lock_text(arguments.name, arguments.lock)
-    order = Order(spec, context.read_lock(text, spec), text, source_of(context, arguments))
+    overrides = context.repository.overrides(spec)
+    order = Order(spec, context.read_lock(text, spec), text, source_of(context, arguments), overrides)
     built = build(order, context.store, context.assembler)
     context.emit(plain(built), built.record.prefix)
     return 0
@@ -145,6 +147,25 @@ def _verify(context: Context, arguments: argparse.Namespace) -> int:
     return IntegrityError.exit_code if found.problems else 0
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repair", action="store_true", help="mend what is safe to mend")
+    _asking(parser)
+
+
+def _doctor(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.errors import IntegrityError
+    from conda_concept.steps.doctor import doctor
+
+    found = doctor(context.store, _asked(arguments), repair=arguments.repair)
+    text = findings_text(found.findings)
+    if arguments.repair:
+        text = f"{operations_text(found.mended, dry_run=False)}\n\n{text}"
+    facts = {"findings": plain(found.findings), "mended": [str(operation) for operation in found.mended]}
+    context.emit(facts, text)
+    broken = any(finding.severity == "broken" for finding in found.findings)
+    return IntegrityError.exit_code if broken else 0
+
+
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     _asking(parser)
     parser.add_argument(
@@ -214,12 +235,13 @@ def _try(context: Context, arguments: argparse.Namespace) -> int:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command("try", "the whole path of a pull request on this machine, with no GitHub", _try, _try_arguments),
     Command("build", "a candidate on the site, at its final path; prints that path", _build, _build_arguments),
     Command("test", "test a release as an ordinary user; JUnit XML and a verdict", _test, _test_arguments),
     Command("publish", "point the aliases at a tested release", _publish, _publish_arguments),
     Command("rollback", "point an alias at what it pointed at before", _rollback, _rollback_arguments),
     Command("list", "the releases of the store at a glance, or its history", _list, _list_arguments),
     Command("verify", "read releases again and compare every path with the record", _verify, _verify_arguments),
-    Command("try", "the whole path of a pull request on this machine, with no GitHub", _try, _try_arguments),
+    Command("doctor", "what does not fit together in the store, and what it means", _doctor, _doctor_arguments),
     Command("prune", "remove what nobody needs any more", _prune, _prune_arguments),
 )

@@ -13,6 +13,11 @@ import typing
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+#: From <sys/mount.h> and <sys/statvfs.h>, which agree on the lower ones.
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_RELATIME = 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 21
+ST_RELATIME = 1 << 12
 #: From <linux/sockios.h> and <net/if.h>.
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
@@ -24,37 +29,60 @@ def become_subreaper() -> bool:
     return libc is not None and bool(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def cut_network() -> bool:
-    """Move this process into a network of its own that has only loopback; False where the kernel says no.
+def enter(*, cut_network: bool, read_only: list[str]) -> set[str]:
+    """Move this process into namespaces of its own and say what they give: "network", "read-only", or less.
 
-    It is tried in a child first, because a user namespace without a mapping cannot be left again.
+    "network": there is no network but loopback. "read-only": nothing below these folders can be changed from here,
+    also not by a process that owns them. Where the kernel allows only the one, it is that one.
     """
+    wishes = [(cut_network, read_only), (cut_network, []), (False, read_only)]
+    for network, folders in wishes:
+        if (network or folders) and _works(network, folders):
+            _enter(network, folders)
+            return {name for name, given in (("network", network), ("read-only", folders)) if given}
+    return set()
+
+
+def _works(network: bool, folders: list[str]) -> bool:
+    """Tried in a child first, because a user namespace that came out wrong cannot be left again."""
     pid = os.fork()
     if pid == 0:
-        done = False
+        status = 1
         with contextlib.suppress(BaseException):
-            done = _enter_empty_network()
-        os._exit(0 if done else 1)
-    if os.waitpid(pid, 0)[1] != 0:
-        return False
-    try:
-        return _enter_empty_network()
-    except OSError:
-        return False
+            _enter(network, folders)
+            status = 0
+        os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
 
 
-def _enter_empty_network() -> bool:
+def _enter(network: bool, folders: list[str]) -> None:
     uid, gid = os.geteuid(), os.getegid()
-    libc = _libc()
-    if libc is None or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        return False
+    _call("unshare", CLONE_NEWUSER | (CLONE_NEWNET if network else 0) | (CLONE_NEWNS if folders else 0))
     # The same names for the same ids, so that nobody notices (user_namespaces(7) asks for setgroups first).
     for name, text in (("setgroups", "deny"), ("gid_map", f"{gid} {gid} 1"), ("uid_map", f"{uid} {uid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-    return True
+    if network:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+    for folder in folders:
+        _make_read_only(os.fsencode(folder))
+
+
+def _make_read_only(folder: bytes) -> None:
+    """Mount a folder on itself, read-only; what else holds for its mount must stay (mount_namespaces(7))."""
+    _call("mount", folder, folder, None, MS_BIND | MS_REC, None)
+    has = os.statvfs(folder).f_flag
+    kept = sum(bit for bit in (MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_NODIRATIME) if has & bit)
+    kept |= MS_RELATIME if has & ST_RELATIME else 0
+    _call("mount", None, folder, None, MS_BIND | MS_REMOUNT | MS_RDONLY | kept, None)
+
+
+def _call(name: str, *arguments: int | bytes | None) -> None:
+    """A function of the C library that returns 0 if it worked; `OSError` otherwise."""
+    libc = _libc()
+    if libc is None or getattr(libc, name)(*arguments) != 0:
+        raise OSError(f"{name} does not work here")
 
 
 def _libc() -> typing.Any:
@@ -81,6 +109,8 @@ def descendants(pid: int) -> list[int]:
 def children(pid: int) -> list[int]:
     """The living and the dead but uncollected children of one process."""
     found: list[int] = []
+    if not os.path.exists("/proc/thread-self/children"):  # a kernel without CONFIG_PROC_CHILDREN
+        return [one for one in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(one) == pid]
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -96,11 +126,22 @@ def children(pid: int) -> list[int]:
 
 def is_zombie(pid: int) -> bool:
     """Has this process ended, with only its status left to collect?"""
+    status = _status(pid)
+    return not status or status[0] in (b"Z", b"X")
+
+
+def _parent(pid: int) -> int:
+    status = _status(pid)
+    return int(status[1]) if status else 0
+
+
+def _status(pid: int) -> list[bytes]:
+    """State, parent and so on of a process; nothing if it is gone. See proc(5)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return True
+        return []
 
 
 def resident(pids: list[int]) -> int:

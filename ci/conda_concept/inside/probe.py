@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -61,8 +62,16 @@ class Probe:
         request = self.request
         if os.geteuid() == 0:
             sys.exit("The tests run the code of packages, and so never as root: give them an ordinary user.")
-        network = "open" if request.get("network") else "namespace" if isolate.cut_network() else "hook"
-        self.say(kind="start", reaper=isolate.become_subreaper(), network=network, uid=os.geteuid())
+        cut = not request.get("network")
+        given = isolate.enter(cut_network=cut, read_only=_words(request.get("read_only")))
+        network = "open" if not cut else "namespace" if "network" in given else "hook"
+        self.say(
+            kind="start",
+            network=network,
+            store="read-only" if "read-only" in given else "as it is",
+            reaper=isolate.become_subreaper(),
+            uid=os.geteuid(),
+        )
         if request.get("survey"):
             self.say(kind="survey", survey=survey(str(request["prefix"])))
         scratch = _scratch()
@@ -70,7 +79,8 @@ class Probe:
             self._run_tasks(list(request.get("tasks") or ()), scratch)  # type: ignore[call-overload]  # JSON
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        self.say(kind="end", answered=self.answered)
+        used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        self.say(kind="end", answered=self.answered, cpu=round(sum(one.ru_utime + one.ru_stime for one in used), 3))
 
     def _run_tasks(self, waiting: list[dict[str, object]], scratch: str) -> None:
         lifeline, alive = os.pipe()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from conda_concept.model import ReleaseRecord
-from conda_concept.render.quote import templates
+from conda_concept.render import report
+from conda_concept.render.quote import markdown, templates
+from conda_concept.results import TestReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +20,19 @@ class Trial:
 
 
 def build_comment(
-    record: ReleaseRecord, published: ReleaseRecord | None, report: str, *, passed: bool, trial: Trial | None
+    record: ReleaseRecord, published: ReleaseRecord | None, tests: TestReport, trial: Trial | None
 ) -> str:
-    """The comment on a built and tested candidate; `report` is the test report's own Markdown."""
-    label = record.release.label
-    verdict = f"{label} is built and passes its tests" if passed else f"{label} is built, but its tests say no"
+    """The comment on a built and tested candidate: the verdict, how to try it, what failed, what it weighs."""
     return (
         templates()
         .get_template("comment-build.md")
         .render(
             environment=record.release.environment,
-            icon="✅" if passed else "❌",
-            verdict=verdict,
+            verdict=report.verdict_line(tests, markdown),
             tried=trial is not None,
             module_path=trial.module_path if trial else "",
             module=trial.module if trial else "",
-            report=report.strip(),
+            report=report.comment(tests, heading=False).strip(),
             sizes=size_table(record, published),
             build_id=record.release.build_id,
             sha256=record.image.sha256[:12],

@@ -101,12 +101,13 @@ def _comment(heading: Heading, diffs: Sequence[Diff], level: Level) -> str:
 
 
 def verdict(diffs: Sequence[Diff]) -> str:
-    """Half a sentence: how much changes."""
+    """Half a sentence: how much changes, and how much of it the spec itself asks for."""
     if not any(diff.changes for diff in diffs):
         return "nothing changes"
     return "; ".join(
-        f"{_count(len(diff.changes), 'package')} {'changes' if len(diff.changes) == 1 else 'change'}"
-        + (f" on {diff.platform}" if len(diffs) > 1 else "")
+        f"{_count(len(diff.changes), 'package')} {'changes' if len(diff.changes) == 1 else 'change'}, "
+        f"{sum(change.demanded for change in diff.changes):,} asked for"
+        + (f" ({diff.platform})" if len(diffs) > 1 else "")
         for diff in diffs
     )
 
@@ -186,7 +187,7 @@ def _page(package: Package) -> str | None:
 
 
 def _why_markdown(change: Change) -> str:
-    flags = [f"⚠️ {markdown(flag.text)}" for flag in change.flags]
+    flags = [f"{'⭐' if flag.kind == 'key' else '⚠️'} {markdown(flag.text)}" for flag in change.flags]
     return "; ".join([*flags, _reason(change, markdown)])
 
 
@@ -233,13 +234,13 @@ def _versions(change: Change) -> tuple[str, str]:
 
 
 def _size(size: int | None) -> str:
-    """Bytes for people, decimal: `12 MB`, `1.4 GB`."""
+    """Bytes for people, decimal: `12 MB`, `1.4 GB`; the blank does not break a line."""
     value = float(size or 0)
     for unit in ("B", "kB", "MB"):
         if value < 999.5:
-            return f"{value:.0f} {unit}"
+            return f"{value:.0f}\N{NO-BREAK SPACE}{unit}"
         value /= 1000
-    return f"{value:.1f} GB"
+    return f"{value:.1f}\N{NO-BREAK SPACE}GB"
 
 
 def _count(number: int, word: str) -> str:

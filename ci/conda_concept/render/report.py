@@ -17,23 +17,25 @@ _DETAIL = 3000
 """Characters of last lines for one failure."""
 
 
-def comment(report: TestReport, *, budget: int = BUDGET) -> str:
+def comment(report: TestReport, *, budget: int = BUDGET, heading: bool = True) -> str:
     """The part of a comment about the tests: the verdict, new failures with their last lines, the rest folded.
 
-    At most `budget` characters; what was left out for that is said at the top and is in `tests.xml`.
+    Without `heading` the verdict is left to whoever puts this into a larger comment. At most `budget` characters; what
+    was left out for that is said at the top and is in `tests.xml`.
     """
     text = ""
     for rung, (shown, rows, lines) in enumerate(_LADDER):
-        text = _comment(report, shown, rows, lines, cut=rung > 0)
+        text = _comment(report, (shown, rows, lines), cut=rung > 0, heading=heading)
         if len(text) <= budget:
             return text
     return text[: budget - 2] + "…\n"
 
 
-def _comment(report: TestReport, shown: int, rows: int, lines: int, *, cut: bool) -> str:
+def _comment(report: TestReport, rung: tuple[int, int, int], *, cut: bool, heading: bool) -> str:
+    shown, rows, lines = rung
     new = report.of("new failure")
     parts = [
-        f"### {verdict_line(report, markdown)}",
+        f"### {verdict_line(report, markdown)}" if heading else "",
         "_Shortened to fit; everything is in `tests.xml` of this run._" if cut else "",
         _next_step(report),
         *(f"- {markdown(problem)}" for problem in report.problems),
@@ -45,6 +47,7 @@ def _comment(report: TestReport, shown: int, rows: int, lines: int, *, cut: bool
         _folded("Known failures (in the published release too)", report.of("known failure"), rows, with_reason=False),
         _folded("Expected failures", report.of("expected failure"), rows, with_reason=True),
         _folded("Skipped", report.of("skipped"), rows, with_reason=True),
+        _notes(report, rows),
         _cost(report, min(10, rows)),
         _footer(report),
     ]
@@ -100,7 +103,8 @@ def _failures(results: Sequence[TestResult], rows: int) -> str:
 
 
 def _failure_row(result: TestResult) -> tuple[str, ...]:
-    return code(result.title), result.outcome, markdown(_short(result.message))
+    note = f" ({markdown(result.note)})" if result.note else ""
+    return code(result.title), result.outcome, markdown(_short(result.message)) + note
 
 
 def _reason_row(result: TestResult) -> tuple[str, ...]:
@@ -148,6 +152,13 @@ def _stale(report: TestReport) -> str:
         for one in report.stale
     ]
     return "**Expectations to take out of `config.yml`:**\n\n" + "\n".join(lines[:50])
+
+
+def _notes(report: TestReport, rows: int) -> str:
+    """What passed and is worth knowing all the same."""
+    lines = [f"- {code(one.title)}: {markdown(_short(one.note))}" for one in report.of("passed") if one.note]
+    text = "\n".join(lines[:rows])
+    return f"<details><summary>Worth knowing: {len(lines):,}</summary>\n\n{text}\n\n</details>" if lines else ""
 
 
 def _cost(report: TestReport, rows: int) -> str:

@@ -58,9 +58,9 @@ def _ticked(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Markdown that keeps the blanks at both ends."""
+    """Markdown of a part of a line that keeps the blanks at both ends. It never stands where a line starts."""
     before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
-    return f"{before[:1]}{markdown(text)}{after[:1]}" if text.strip() else text[:1]
+    return f"{before[:1]}{markdown(f'x{text.strip()}')[1:]}{after[:1]}" if text.strip() else text[:1]
 
 
 def _folded(text: str) -> str:

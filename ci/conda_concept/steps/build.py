@@ -2,7 +2,7 @@
 
 import platform as machine
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler
@@ -10,10 +10,10 @@ from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
 from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
-from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
+from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
-from conda_concept.runtime import ensure_base
+from conda_concept.runtime import base_image, base_name, ensure_base
 from conda_concept.store import AlreadyThere, Store
 from conda_concept.store.staging import Staged
 
@@ -25,12 +25,16 @@ _INODES = 200
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be built: a checked spec, its lock (and the very text of it), and where they come from."""
+    """What is to be built: a checked spec, its lock (and the very text of it), and where they come from.
+
+    `overrides` are scripts that stand for commands: name and text.
+    """
 
     spec: Spec
     lock: Lock
     lock_text: str
     source: Source
+    overrides: tuple[tuple[str, str], ...] = ()
 
     @property
     def platform(self) -> str:
@@ -63,7 +67,7 @@ def release_of(order: Order, store: Store) -> Release:
         lock_digest=digest(order.lock, order.platform),
         spec=order.spec,
         site=store.site,
-        templates=template_bytes(),
+        templates={**template_bytes(), **{f"override {name}": text.encode() for name, text in order.overrides}},
         builder=__version__,
     )
     return Release(order.spec.name, order.spec.config.version, identity)
@@ -82,6 +86,7 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
     """
     release = release_of(order, store)
     reporter = assembler.reporter
+    check_paths(_facts(order, store, release))
     with store.stage(release) as staged:
         if isinstance(staged, AlreadyThere):
             reporter.say(f"{release} is there already: nothing to build")
@@ -121,17 +126,29 @@ def _record(order: Order, store: Store, release: Release, image: ImageFact, made
     )
 
 
+def _facts(order: Order, store: Store, release: Release) -> LauncherFacts:
+    """What a launcher says that is known before anything is built."""
+    return LauncherFacts(
+        release=release,
+        prefix=str(store.layout.prefix(release)),
+        image_sha256="",
+        probe="",
+        commands=(),
+        base=str(store.layout.runtime / base_name(base_image(store.site))),
+        site=store.site,
+        config=order.spec.config,
+        overrides=order.overrides,
+    )
+
+
 def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: ReleaseRecord) -> None:
     """Everything of a release directory beside the image."""
-    facts = LauncherFacts(
-        release=record.release,
-        prefix=record.prefix,
+    facts = replace(
+        _facts(order, store, record.release),
         image_sha256=record.image.sha256,
         probe=choose_probe(made.metadata),
         commands=made.commands,
         base=str(ensure_base(store.site, store.layout.runtime)),
-        site=store.site,
-        config=order.spec.config,
         activation=made.activation,
         kernel=made.has_kernel,
     )

@@ -25,12 +25,17 @@ def check(repository: Repository, names: Sequence[str]) -> Checked:
     sites = () if names else repository.sites()
     problems: list[str] = []
     for name in environments:
-        problems += _problems(partial(repository.spec, name))
+        problems += _problems(partial(_whole, repository, name))
     for name in sites:
         problems += _problems(partial(repository.site, name, None))
     if problems:
         raise InputError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found:", problems=problems)
     return Checked(environments, sites)
+
+
+def _whole(repository: Repository, name: str) -> object:
+    """Everything about an environment that can be read without a solve."""
+    return repository.overrides(repository.spec(name))
 
 
 def _problems(read: Callable[[], object]) -> list[str]:

@@ -48,7 +48,7 @@ class Made:
 
 
 def import_(repository: Repository, source: Path, wanted: Wanted, settings: Settings, reporter: Reporter) -> Made:
-    """Make `environments/NAME` from a conda prefix, an explicit file or a lock; every package exactly as it is there."""
+    """Make `environments/NAME` from a conda prefix, an explicit file or a lock; every package exactly as it is."""
     folder = repository.root / "environments" / wanted.name
     if folder.exists():
         raise RefusedError(f"there is an environment `{wanted.name}` already ({folder}).", hint="Take another name.")
@@ -79,7 +79,7 @@ def _read(source: Path, platform: str) -> Imported:
     if not source.is_file():
         raise NotFoundError(
             f"{source} is neither a conda environment, nor an explicit file, nor a lock.",
-            hint="Give a prefix (with a folder conda-meta), the output of `conda list --explicit`, or a conda-lock.yml.",
+            hint="Give a prefix (with a folder conda-meta), output of `conda list --explicit`, or a conda-lock.yml.",
         )
     text = read_text(source, MAX_BYTES)
     if re.search(r"(?m)^@EXPLICIT\s*$", text):

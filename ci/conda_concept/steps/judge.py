@@ -13,7 +13,7 @@ from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
 from conda_concept.testing.declared import from_json
 from conda_concept.testing.junit import read_junit
-from conda_concept.testing.probe import Interpreter, ordinary_user
+from conda_concept.testing.probe import Interpreter, activated, ordinary_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         release=str(release),
         image_sha256=record.image.sha256,
         interpreter=Interpreter(
-            argv=(str(layout.bin(release) / "python3"),),
+            argv=activated(record.prefix),
             prefix=record.prefix,
             user=ordinary_user(edges.store.site.test_user),
         ),
@@ -91,4 +91,7 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         own_tests=edges.repository.tests(spec.name),
         foreign=("conda-concept-build-",),
         host_folders=edges.store.site.host_libraries,
+        host_commands=spec.config.host_commands,
+        overrides=tuple(spec.config.overrides),
+        protected=(edges.store.site.root,),
     )

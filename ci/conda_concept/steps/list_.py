@@ -4,7 +4,7 @@ from typing import Literal
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Listed, Release
-from conda_concept.plan import Standing, StoreState
+from conda_concept.operations import Standing, StoreState
 from conda_concept.pruning import last_pointed_at
 from conda_concept.store import Store
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Judgement, Release
-from conda_concept.plan import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
+from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
 from conda_concept.pruning import Pruning, removals
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
-from conda_concept.store.usage import in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def _decide(
         state=state,
         retention=store.site.retention,
         now=store.now(),
-        in_use=in_use(store.layout, [standing.release for standing in state.releases]),
+        in_use=store.in_use([standing.release for standing in state.releases]),
         closed=_of_closed(store, state, frozenset(closed)),
     )
     judgements = pruning.judgements()
@@ -81,7 +80,7 @@ def _still_needed(store: Store, release: Release) -> str:
         return f"{release} is published"
     if store.layout.keep(release).exists():
         return f"{release} has a keep file"
-    used = in_use(store.layout, [release])
+    used = store.in_use([release])
     return f"{release} is in use: {used[release]}" if used else ""
 
 

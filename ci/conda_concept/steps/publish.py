@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from conda_concept.errors import IntegrityError
 from conda_concept.model import Event, Release, ReleaseRecord
-from conda_concept.plan import AppendEvent, Operation, Switch, publish
+from conda_concept.operations import AppendEvent, Operation, Switch
+from conda_concept.plan import publish
 from conda_concept.progress import Reporter
 from conda_concept.store import Store
 from conda_concept.store.checking import refuse_damaged, refuse_untested
@@ -119,8 +120,11 @@ def check(store: Store, release: Release, record: ReleaseRecord, reporter: Repor
 
 
 def signature(store: Store, release: Release) -> Signature:
-    """What changes when somebody writes to an image or replaces it."""
-    present = store.layout.image(release).stat()
+    """What changes when somebody writes to an image or replaces it; zeros where there is none to look at."""
+    try:
+        present = store.layout.image(release).stat()
+    except OSError:
+        return (0, 0, 0, 0)
     return (present.st_ino, present.st_size, present.st_mtime_ns, present.st_ctime_ns)
 
 

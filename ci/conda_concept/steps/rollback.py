@@ -4,7 +4,8 @@ import datetime as dt
 
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.model import Event, Release
-from conda_concept.plan import StoreState, Switch, previous, rollback
+from conda_concept.operations import StoreState, Switch
+from conda_concept.plan import previous, rollback
 from conda_concept.progress import Reporter
 from conda_concept.record import BUILD_ID, LABEL, RELEASE, parse_release
 from conda_concept.steps.publish import Asked, Switched, check, seen_by_users, told, unchanged

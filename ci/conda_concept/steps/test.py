@@ -12,6 +12,7 @@ from conda_concept.progress import Reporter
 from conda_concept.results import TestReport, TestResult, judged, stale_expectations, with_second_run
 from conda_concept.testing import consistency
 from conda_concept.testing.declared import Declared
+from conda_concept.testing.hostside import host_commands
 from conda_concept.testing.junit import read_junit, write_junit
 from conda_concept.testing.plan import Bounds, Planned, Planner, Survey, without_skipped
 from conda_concept.testing.probe import Answers, Interpreter, take_survey
@@ -19,6 +20,8 @@ from conda_concept.testing.session import Session
 
 #: More new failures than this are no flakiness; running them all again would only cost time.
 MOST_AGAIN = 200
+#: In a log, where no bar moves, a line so many seconds after the last.
+QUIET = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,9 @@ class Subject:
 
     `own_tests` are the environment's own test files (path below its `tests/` -> text), `declared` what packages say
     about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
-    `host_folders` where libraries of the host may come from beside glibc's.
+    `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
+    commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
+    though its user could: the store, for whoever owns it (the prefix always is one).
     """
 
     release: str
@@ -39,6 +44,9 @@ class Subject:
     own_tests: Mapping[str, str] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
     host_folders: tuple[str, ...] = ()
+    host_commands: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,16 @@ def test(
     session = Session(
         subject.interpreter,
         resources.workers,
-        {"foreign": subject.foreign, "host_folders": subject.host_folders},
+        {
+            "foreign": subject.foreign,
+            "host_folders": subject.host_folders,
+            "read_only": [subject.interpreter.prefix, *subject.protected],
+        },
     )
     results: list[TestResult] = []
     facts: tuple[tuple[str, str], ...] = ()
     try:
-        raw, start = take_survey(subject.interpreter)
+        raw, start = take_survey(subject.interpreter, session.request)
         facts = _facts(raw, start, resources)
         campaign = _Campaign(subject, config, session, published.results if published else ())
         results = campaign.run(Survey(raw), resources, reporter)
@@ -112,7 +124,8 @@ def _facts(raw: Mapping[str, object], start: Mapping[str, object], resources: Re
     return (
         ("python", str(markers.get("python_full_version", ""))),
         ("network", str(start.get("network", ""))),
-        ("orphans", "adopted" if start.get("reaper") else "by session"),
+        ("store", str(start.get("store", ""))),
+        ("orphans", "adopted" if start.get("reaper") else "not tracked"),
         ("uid", str(start.get("uid", ""))),
         ("workers", str(resources.workers)),
     )
@@ -137,10 +150,13 @@ class _Campaign:
         judgement = judged(results, self.config, self.published)
         new = {result.title for result in judgement if result.standing == "new failure"}
         again = [one for one in main if one.test.title in new and one.judge != "static"]
+        again += own if any(title.startswith("own ") for title in new) else []
         if not again or len(again) > MOST_AGAIN or self.session.problems or self.session.interrupted:
             return results
         with reporter.step(f"run {len(again)} new failure{'s' * (len(again) > 1)} a second time"):
-            return list(with_second_run(results, self._in_probe(again, reporter, network=False)))
+            second = self._in_probe([one for one in again if one.judge != "own"], reporter, network=False)
+            second += self._in_probe([one for one in again if one.judge == "own"], reporter, network=True)
+            return list(with_second_run(results, second))
 
     def _plan(self, survey: Survey, resources: Resources) -> tuple[list[Planned], list[Planned], list[TestResult]]:
         subject = self.subject
@@ -160,13 +176,20 @@ class _Campaign:
             *consistency.distributions(survey),
             *consistency.clashes(survey),
         ]
-        lock = self.subject.lock
-        return results if lock is None else [*results, *consistency.against_lock(survey, lock, self.subject.platform)]
+        subject = self.subject
+        results += host_commands(Path(subject.interpreter.prefix), subject.host_commands, subject.overrides)
+        lock = subject.lock
+        return results if lock is None else [*results, *consistency.against_lock(survey, lock, subject.platform)]
 
     def _in_probe(self, planned: list[Planned], reporter: Reporter, *, network: bool) -> list[TestResult]:
         with reporter.bar("tests", total=len(planned)) as bar:
+            said = time.monotonic()
 
             def heard(answers: Answers) -> None:
+                nonlocal said
                 bar.update(done=len(answers.facts), text=", ".join(answers.running[:1]) or "tests")
+                if not reporter.stream.isatty() and time.monotonic() - said > QUIET:
+                    said = time.monotonic()
+                    reporter.say(f"{len(answers.facts)} of {len(planned)}; now {', '.join(answers.running[:3])}")
 
             return self.session.run(planned, heard, network=network)

@@ -58,12 +58,14 @@ def try_(attempt: Attempt, edges: Edges) -> Tried:
     spec = edges.repository.spec(attempt.name)
     with reporter.step("plan"):
         reporter.say(_planned(attempt, edges))
+    overrides = edges.repository.overrides(spec)
     text = _lock(attempt, spec, edges)
-    record = build(Order(spec, loads(text), text, attempt.source), edges.store, edges.assembler).record
+    order = Order(spec, loads(text), text, attempt.source, overrides)
+    record = build(order, edges.store, edges.assembler).record
     judged = judge(record.release, spec, edges, again=False)
     before, passed = _before(judged, edges), judged.report.passed
     trial = _expose(record.release, attempt, edges) if passed else None
-    words = comments.build_comment(record, before, report.comment(judged.report), passed=passed, trial=trial)
+    words = comments.build_comment(record, before, judged.report, trial)
     written = [attempt.comments / "1-diff.md", attempt.write("2-build.md", words)]
     if trial is None:
         raise GateError(report.verdict_line(judged.report), hint=f"{written[-1]} says which and why.")

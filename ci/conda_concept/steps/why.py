@@ -38,7 +38,7 @@ class WhyNot:
 def why_not(lock: Lock, spec: Spec, wanted: str, platform: str, settings: Settings) -> WhyNot:
     """Who in the lock, or among the requests, does not allow `wanted` (`numpy <2`)."""
     try:
-        name = MatchSpec(wanted).name.normalized
+        name = MatchSpec(wanted, strict=True).name.normalized
     except (InvalidMatchSpecError, ValueError) as error:
         raise InputError(
             f"`{wanted}` is not a package request such as `numpy <2`: {' '.join(str(error).split())}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from conda_concept.errors import RefusedError
 from conda_concept.layout import Layout
 from conda_concept.model import Event, Release
-from conda_concept.plan import (
+from conda_concept.operations import (
     AppendEvent,
     DropAlias,
     DropCandidate,
@@ -61,12 +61,13 @@ class Applier:
             raise
         self.lease.check()
         done: list[Switch] = []
+        history = self._history()
         try:
             for operation in operations:
                 done.append(operation)
                 self._commit(operation)
         except OSError:
-            self._undo(done)
+            self._undo(done, history)
             raise
 
     def remove_release(self, operation: RemoveRelease, taker: Taker, still: Callable[[Release], str]) -> str:
@@ -113,15 +114,15 @@ class Applier:
         """Right the permissions of one path."""
         self.lease.check()
         path = self.layout.root / operation.path
-        self.permissions.apply(self.door, path, kind_of(path.lstat().st_mode))
+        self.permissions.apply(self.door, path, "program" if operation.program else kind_of(path.lstat().st_mode))
 
     def split_history(self, _operation: SplitHistory) -> None:
         """Keep the readable lines, and put the others into `history.jsonl.damaged`."""
         self.lease.check()
         path = self.layout.history
-        good, bad = readable_lines(path.read_text(encoding="utf-8", errors="replace"))
+        good, bad = readable_lines(path.read_text(encoding="utf-8", errors="surrogateescape"))
         aside = path.with_name(f"{path.name}.damaged")
-        before = aside.read_text(encoding="utf-8", errors="replace") if aside.is_file() else ""
+        before = aside.read_text(encoding="utf-8", errors="surrogateescape") if aside.is_file() else ""
         for target, text in ((aside, before + bad), (path, good)):
             self._file(target, text)
             self.door.rename(_new(target), target)
@@ -177,13 +178,13 @@ class Applier:
                 self.door.rename(_new(path), path)
         self.door.sync_directory(path.parent)
 
-    def _undo(self, done: Sequence[Switch]) -> None:
+    def _undo(self, done: Sequence[Switch], history: str | None) -> None:
         """Take back what was done, last first, as far as the file system lets us; the caller raises anyway."""
         for operation in reversed(done):
             with suppress(OSError):
-                self._take_back(operation)
+                self._take_back(operation, history)
 
-    def _take_back(self, operation: Switch) -> None:
+    def _take_back(self, operation: Switch, history: str | None) -> None:
         path = self._path(operation)
         remove(self.door, _new(path))
         match operation:
@@ -192,13 +193,10 @@ class Applier:
                 self._restore_link(path, before)
             case SetModule(_, before) | DropModule(_, before) | SetCandidate(_, _, before) | DropCandidate(_, before):
                 self._restore_link(path, before)
-            case WriteModulerc(_, None):
-                remove(self.door, path)
-            case WriteModulerc(_, str(before)):
-                self._file(path, before)
-                self.door.rename(_new(path), path)
-            case WriteModulerc() | AppendEvent():
-                pass  # the history comes last: where its rename failed, the old file is still there
+            case WriteModulerc(_, before):
+                self._restore_file(path, before)
+            case AppendEvent():
+                self._restore_file(path, history)
 
     def _restore_link(self, path: Path, before: str) -> None:
         if before:
@@ -207,6 +205,13 @@ class Applier:
         else:
             remove(self.door, path)
 
+    def _restore_file(self, path: Path, before: str | None) -> None:
+        if before is None:
+            remove(self.door, path)
+        else:
+            self._file(path, before)
+            self.door.rename(_new(path), path)
+
     def _link(self, path: Path, text: str) -> None:
         if path.is_dir() and not path.is_symlink():
             raise RefusedError(f"{path} is a directory; only this program's links belong there.")
@@ -214,12 +219,15 @@ class Applier:
         self.door.symlink(text, _new(path))
 
     def _file(self, path: Path, text: str) -> None:
-        write_new(self.door, _new(path), text.encode())
+        write_new(self.door, _new(path), text.encode(errors="surrogateescape"))
         self.permissions.apply(self.door, _new(path), "file")
 
-    def _history_with(self, event: Event) -> str:
+    def _history(self) -> str | None:
         path = self.layout.history
-        before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else None
+
+    def _history_with(self, event: Event) -> str:
+        before = self._history() or ""
         if before and not before.endswith("\n"):
             before += "\n"
         return before + event_to_line(event)

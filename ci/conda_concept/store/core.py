@@ -3,15 +3,16 @@
 import datetime as dt
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from conda_concept.errors import ConcError, InputError, SpaceError
 from conda_concept.layout import INCOMPLETE, Layout
 from conda_concept.model import Release, ReleaseRecord, Site
-from conda_concept.plan import DropCandidate, SetCandidate, candidate_target
+from conda_concept.operations import DropCandidate, SetCandidate, candidate_target
 from conda_concept.store.applying import Applier
 from conda_concept.store.checking import Checker
 from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new
@@ -19,6 +20,7 @@ from conda_concept.store.lease import Identity, Lease, Taker
 from conda_concept.store.permissions import Permissions, settle
 from conda_concept.store.reading import Reader
 from conda_concept.store.staging import Staged
+from conda_concept.store.usage import in_use
 
 _CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,31}-[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
 
@@ -42,6 +44,8 @@ class Store:
     permissions: Permissions
     notice: Callable[[str], None]
     now: Callable[[], dt.datetime]
+    #: Which of these releases somebody has open, and what is known about it.
+    in_use: Callable[[Sequence[Release]], Mapping[Release, str]]
 
     @classmethod
     def open(cls, layout: Layout, site: Site, notice: Callable[[str], None]) -> "Store":
@@ -54,6 +58,7 @@ class Store:
             permissions=Permissions.of(site.groups),
             notice=notice,
             now=lambda: dt.datetime.now(tz=dt.UTC),
+            in_use=partial(in_use, layout),
         )
 
     @property

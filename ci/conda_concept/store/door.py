@@ -81,7 +81,7 @@ class RealDoor:
         os.fsync(descriptor)
 
     def sync_directory(self, path: Path) -> None:
-        """The system call fsync, of a directory; where there is no such thing, there is nothing to bring to the disk."""
+        """The system call fsync, of a directory; where it is not known, there is nothing to bring to the disk."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)

@@ -7,7 +7,7 @@ from typing import Literal
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.layout import Layout
 from conda_concept.model import Release
-from conda_concept.plan import StoreState
+from conda_concept.operations import StoreState
 from conda_concept.record import BUILD_ID, LABEL, RELEASE, parse_release
 
 Prefer = Literal["candidate", "current"]

@@ -122,7 +122,7 @@ class Taker:
             write_new(self.door, mine, (json.dumps(dataclasses.asdict(holder)) + "\n").encode())
             while not self._try(path, mine, holder):
                 if time.monotonic() >= deadline:
-                    raise _busy(path, read_holder(path))
+                    raise self._busy(path)
                 time.sleep(0.05)
         finally:
             with suppress(OSError):  # renamed into place by a take-over, or for prune to find
@@ -140,6 +140,14 @@ class Taker:
                 lease.release()
             except OSError as error:  # what was done under the lease is done; nobody has to wait for us after our end
                 self.notice(f"{path} could not be given back ({error.strerror}); it falls free when this process ends.")
+
+    def _busy(self, path: Path) -> BusyError:
+        holder = read_holder(path)
+        hint = "Wait for it to end, or give --wait SECONDS."
+        if holder is None or holder.alive(self.identity) is None:
+            hint += f" Its machine cannot be asked from here: after {self.stale_hours:g} hours without a sign of life"
+            hint += f" it is taken over. If you know that it has ended, remove {path} and run the command again."
+        return BusyError(f"{path} is held by {holder or 'another process'}.", hint=hint)
 
     def is_stale(self, path: Path, holder: Holder, reference: Path) -> bool:
         """Whether a holder is gone: its process for certain, or its sign of life older than `stale_hours`.
@@ -191,13 +199,6 @@ def read_holder(path: Path) -> Holder | None:
     except (ValueError, KeyError, TypeError):
         unknown = Identity("an unknown machine", "", "", "", 0, 0)
         return Holder(unknown, "an unknown time", "unreadable", "unreadable")
-
-
-def _busy(path: Path, holder: Holder | None) -> BusyError:
-    return BusyError(
-        f"{path} is held by {holder or 'another process'}.",
-        hint="Wait for it to end, or give --wait SECONDS. A lease that a dead process left is taken over by itself.",
-    )
 
 
 def _start_of(pid: int) -> int:

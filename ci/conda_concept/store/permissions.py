@@ -62,8 +62,8 @@ class Permissions:
 
     def mode(self, kind: Kind) -> int:
         """The permission bits, as stat(2) shows them; with a list, the group's bits there are the list's mask."""
-        read, everybody = (0o4, 0o5) if kind == "file" else (0o5, 0o5)
-        others = 0 if self.users is not None else (read if kind == "file" else everybody)
+        read = 0o4 if kind == "file" else 0o5
+        others = 0 if self.users is not None else read
         group = read
         if kind == "directory" and self.owners is not None and (self.users is None or self._listed):
             group = 0o7
@@ -146,35 +146,27 @@ def obstacles(path: Path, rule: Permissions) -> tuple[str, ...]:
     found = [
         f"{folder}: {_who(rule)} may not pass through"
         for folder in reversed(real.parents)
-        if not _grants(folder.stat(), 1, rule)
+        if not _grants(folder, 1, rule)
     ]
-    present = real.stat()
-    needed = 5 if kind_of(present.st_mode) != "file" else 4
-    if not _grants(present, needed, rule):
+    needed = 5 if kind_of(real.stat().st_mode) != "file" else 4
+    if not _grants(real, needed, rule):
         found.append(f"{real}: {_who(rule)} may not read it")
     return tuple(found)
 
 
-def intruders(path: Path, rule: Permissions) -> tuple[str, ...]:
-    """Who else may write a path that is not theirs, in words: everybody, or a group that is not the owners'."""
-    present = path.lstat()
-    if stat.S_ISLNK(present.st_mode):
-        return ()
-    found = []
-    if present.st_mode & stat.S_IWOTH and not present.st_mode & stat.S_ISVTX:
-        found.append(f"{path}: everybody may write it")
-    writers = {rule.owners} if rule.users is None else set()
-    listed = _attribute(path, ACCESS) is not None
-    if present.st_mode & stat.S_IWGRP and not listed and present.st_gid not in writers:
-        found.append(f"{path}: the group {_group_name(present.st_gid)} may write it")
-    return tuple(found)
-
-
-def _grants(present: os.stat_result, bits: int, rule: Permissions) -> bool:
+def _grants(path: Path, bits: int, rule: Permissions) -> bool:
     """Whether a user of the site gets these bits: by the users' group where it is the path's, else as anybody."""
-    mode = present.st_mode
-    granted = mode >> 3 if rule.users is not None and present.st_gid == rule.users else mode
+    present = path.stat()
+    if rule.users is None or present.st_gid != rule.users:
+        return present.st_mode & bits == bits
+    listed = dict(_entries(_attribute(path, ACCESS) or b""))
+    granted = listed[_GROUP_OBJ] & listed.get(_MASK, 7) if _GROUP_OBJ in listed else present.st_mode >> 3
     return granted & bits == bits
+
+
+def _entries(value: bytes) -> list[tuple[int, int]]:
+    """Tag and permissions of each entry of a list."""
+    return [(tag, bits) for tag, bits, _ in struct.iter_unpack("<HHI", value[len(_VERSION) :])]
 
 
 def _who(rule: Permissions) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from conda_concept.errors import IntegrityError, NotFoundError
 from conda_concept.layout import Layout
 from conda_concept.model import Alias, Event, Release, ReleaseRecord, Verdict
-from conda_concept.plan import Standing, StoreState
+from conda_concept.operations import Standing, StoreState
 from conda_concept.record import BUILD_ID, LABEL, history_from_text, release_from_text, verdict_from_text
 from conda_concept.store.lease import Identity, read_holder
 
@@ -76,7 +76,9 @@ class Reader:
         """The events, oldest first, and the problems of lines that cannot be read."""
         if not self.layout.history.is_file():
             return (), ()
-        return history_from_text(_text(self.layout.history), where=str(self.layout.history))
+        # Bytes that are no text make one line unreadable, and must not hide the others.
+        text = self.layout.history.read_text(encoding="utf-8", errors="surrogateescape")
+        return history_from_text(text, where=str(self.layout.history))
 
     def _standing(self, release: Release) -> Standing:
         record, keep = self.layout.record(release), self.layout.keep(release)
@@ -87,7 +89,7 @@ class Reader:
             holder = read_holder(self.layout.incomplete(release))
             if holder is not None and holder.alive(self.identity) is not False:
                 builder = str(holder)
-        pinned = _text(keep).strip() if keep.is_file() else None
+        pinned = keep.read_text(encoding="utf-8", errors="replace").strip() if keep.is_file() else None
         return Standing(release, complete, finished, builder, pinned)
 
     def _aliases(self) -> list[Alias]:
@@ -99,7 +101,8 @@ class Reader:
         return found
 
     def _modulerc(self) -> str | None:
-        return _text(self.layout.modulerc) if self.layout.modulerc.is_file() else None
+        path = self.layout.modulerc
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
     def _temporaries(self) -> list[str]:
         """What nobody needs once the store's lock is held.

@@ -92,6 +92,16 @@ class Staged:
         self.image_fact = copied
         return copied
 
+    def refresh(self) -> None:
+        """A sign of life, once a minute at most: call it from whatever shows progress while something takes long.
+
+        Other nodes cannot see this process; they take a build over that has given no sign for `lock_hours`.
+        """
+        if time.monotonic() - self._breath > 60:
+            self._breath = time.monotonic()
+            with explained(f"go on with {self.release}"):
+                self.lease.refresh()
+
     def mkdir(self, path: str) -> None:
         """A directory of the release, with its parents."""
         with explained(f"make {path} of {self.release}"):
@@ -170,9 +180,7 @@ class Staged:
         def each(chunk: memoryview, done: int) -> None:
             if descriptor is not None:
                 self.door.write(descriptor, chunk)
-            if time.monotonic() - self._breath > 60:
-                self._breath = time.monotonic()
-                self.lease.refresh()
+            self.refresh()
             progress(done, total)
 
         return digest(source, each)

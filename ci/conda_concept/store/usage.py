@@ -9,7 +9,6 @@ protects it.
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from conda_concept.layout import Layout
@@ -33,28 +32,47 @@ def in_use(layout: Layout, releases: Sequence[Release]) -> dict[Release, str]:
 
 
 def _signs(below: str) -> Iterator[tuple[int, str]]:
-    """Paths below a folder that processes other than this one have open or mounted."""
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            for path in (*_links(process), *_mounts(process)):
-                if path.startswith(f"{below}/"):
-                    yield int(process.name), path
+    """Paths below a folder that processes other than this one have open or mounted.
+
+    Processes that share one view of the mounts are asked for it once.
+    """
+    start = f"{below}/"
+    views: set[str] = set()
+    for pid in filter(str.isdigit, _names("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        process = f"/proc/{pid}"
+        links = (_target(f"{process}/{name}") for name in ("cwd", "exe", *_open(process)))
+        yield from ((int(pid), path) for path in links if path.startswith(start))
+        view = _target(f"{process}/ns/mnt") or pid
+        if view not in views:
+            views.add(view)
+            yield from ((int(pid), path) for path in _mounts(process) if path.startswith(start))
 
 
-def _links(process: Path) -> Iterator[str]:
-    """What a process has open; nothing for a process that ended or is somebody else's."""
-    names = [process / "cwd", process / "exe"]
-    with suppress(OSError):
-        names += list((process / "fd").iterdir())
-    for name in names:
-        with suppress(OSError):
-            yield str(name.readlink())
+def _open(process: str) -> list[str]:
+    return [f"fd/{number}" for number in _names(f"{process}/fd")]
 
 
-def _mounts(process: Path) -> Iterator[str]:
+def _names(folder: str) -> list[str]:
+    """The entries of a folder; none for a process that ended or is somebody else's."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - thousands of names, and no path is needed
+    except OSError:
+        return []
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115 - thousands of links, and no path is needed
+    except OSError:
+        return ""
+
+
+def _mounts(process: str) -> Iterator[str]:
     """Mount points in a process's view; field 5 of mountinfo (proc(5)), readable for other users' processes too."""
     try:
-        text = (process / "mountinfo").read_text(encoding="utf-8", errors="replace")
+        text = Path(process, "mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():

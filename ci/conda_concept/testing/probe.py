@@ -47,6 +47,11 @@ class Interpreter:
         return words if self.user is None else [*drop_to(*self.user), *words]
 
 
+def activated(prefix: str) -> tuple[str, ...]:
+    """The words that start a release's interpreter as its users do: with the variables that its module sets."""
+    return ("/bin/sh", "-c", '. "$0/bin/activate" && exec "$0/bin/python3" "$@"', prefix)
+
+
 def ordinary_user(name: str | None) -> tuple[int, int] | None:
     """Whom to run package code as: nobody else if we are an ordinary user, else `name`'s ids, or those of nobody.
 
@@ -77,7 +82,10 @@ def drop_to(uid: int, gid: int) -> list[str]:
 
 @dataclass(slots=True)
 class Answers:
-    """What the probe has said so far. It is whole only after its last line; `trouble` says why it is not."""
+    """What the probe has said so far. It is whole only after its last line; `trouble` says why it is not.
+
+    `cpu` are seconds that the probe and all its descendants used.
+    """
 
     start: dict[str, object] = field(default_factory=dict)
     survey: dict[str, object] | None = None
@@ -85,6 +93,7 @@ class Answers:
     running: tuple[str, ...] = ()
     whole: bool = False
     trouble: str = ""
+    cpu: float = 0.0
 
 
 def child_words(executable: str, prefix: str, name: str, attribute: str = "") -> list[str]:
@@ -142,14 +151,17 @@ def _take(line: bytes, answers: Answers) -> None:
             answers.running = tuple(message.get("running") or ())
         case "end":
             answers.whole = message.get("answered") == len(answers.facts)
+            answers.cpu = float(message.get("cpu") or 0)
         case _:
             pass  # of a later version
 
 
-def take_survey(interpreter: Interpreter) -> tuple[dict[str, object], Mapping[str, object]]:
+def take_survey(
+    interpreter: Interpreter, request: Mapping[str, object]
+) -> tuple[dict[str, object], Mapping[str, object]]:
     """What is in the image, and how the probe runs there. Without that there is nothing to test: `GateError`."""
     answers = Answers()
-    ask(interpreter, {"survey": True}, answers)
+    ask(interpreter, {**request, "survey": True}, answers)
     if answers.survey is None or not answers.whole:
         raise GateError(
             f"the release's interpreter does not answer ({' '.join(interpreter.argv)}): {answers.trouble}",

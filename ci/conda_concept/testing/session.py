@@ -10,7 +10,7 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCase
 
 from conda_concept.results import Outcome, TestResult
-from conda_concept.testing.classify import Facts, classify, command_result
+from conda_concept.testing.classify import classify, command_result
 from conda_concept.testing.plan import Planned
 from conda_concept.testing.probe import Answers, Interpreter, ask
 
@@ -48,7 +48,7 @@ class Session:
         except KeyboardInterrupt:
             self.interrupted = True
         self.seconds += time.monotonic() - started
-        self.cpu += sum(Facts.read(raw).cpu for raw in answers.facts.values())
+        self.cpu += answers.cpu
         if planned and not answers.whole and not self.interrupted:
             self.problems.append(answers.trouble or "the probe ended before it was done.")
         return [result for one in planned for result in self._judge(one, answers)]

@@ -19,7 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 TOP = Path(__file__).resolve().parent.parent.parent
-sys.path[0] = str(TOP)  # not this folder, where a file is called as the folder of the tests is
+sys.path.insert(0, str(TOP))  # for tests.support
 
 from conda_concept.localchannel import File, PackageSpec  # noqa: E402 - after the path is right
 from conda_concept.model import TestsConfig  # noqa: E402 - the same
@@ -28,7 +28,7 @@ from conda_concept.results import TestReport  # noqa: E402 - the same
 from conda_concept.run import CLEAN_ENVIRONMENT, run  # noqa: E402 - the same
 from conda_concept.steps.test import Resources, Subject, test  # noqa: E402 - the same
 from conda_concept.testing.plan import Bounds  # noqa: E402 - the same
-from conda_concept.testing.probe import Interpreter, drop_to, ordinary_user  # noqa: E402 - the same
+from conda_concept.testing.probe import Interpreter, activated, drop_to, ordinary_user  # noqa: E402 - the same
 from tests.support.badpackages import bad_packages, make_prefix  # noqa: E402 - the same
 
 #: What real small packages import of the standard library, more or less.
@@ -107,7 +107,7 @@ def small(folder: Path, number: int, workers: int) -> Row:
 def released(prefix: Path, workers: int) -> Row:
     """A release in a store (its launcher is the interpreter), or any environment in a folder."""
     real = prefix.resolve()
-    row, report = measure(prefix.name, [str(real / "bin" / "python3")], real, TestsConfig(), workers)
+    row, report = measure(prefix.name, activated(str(real)), real, TestsConfig(), workers)
     return Row(**{**asdict(row), "as_expected": "yes" if report.complete else "no"})
 
 

@@ -1,0 +1,1 @@
+"""Measurements and proofs: one file a benchmark, run by `ci/bench NAME`."""

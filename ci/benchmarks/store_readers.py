@@ -1,0 +1,211 @@
+"""Readers that never pause while a writer publishes and rolls back, and what each of them saw.
+
+Three kinds read at once: shells that load the real modules of Environment Modules and of Lmod and start a command;
+processes that do the same steps themselves, hundreds of times a second; and a job that loaded once, at the start.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.storekit import ASKED, make_store, ready, release, silent
+from conda_concept.layout import Layout
+from conda_concept.steps.publish import publish_release
+from conda_concept.steps.rollback import roll_back
+from conda_concept.store import RealDoor
+
+MODULE_SYSTEMS = {
+    "Environment Modules": Path("/usr/share/modules/init/bash"),
+    "Lmod": Path("/usr/share/lmod/lmod/init/bash"),
+}
+
+#: One line a round: what the command said, or FAILED and why. PATH is reset, since what is unloaded may have moved.
+SHELL = """
+. "$1"; module use "$2"; clean=$PATH
+while [ ! -e "$3" ]; do
+    module load "$4" || echo "FAILED load"
+    said=$(tool0 2>&1) || said="FAILED $said"
+    echo "$said"
+    module purge; PATH=$clean
+done
+"""
+
+_SAID = re.compile(r"launcher=(\S+) image=(\S+) module=(\S+)")
+
+
+@dataclass(slots=True)
+class Seen:
+    """What readers saw: rounds, how many releases, and everything that was wrong."""
+
+    kind: str
+    rounds: int = 0
+    releases: set[str] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """Judge what one launch said: launcher, image and module of one release."""
+        self.rounds += 1
+        match = _SAID.fullmatch(line.strip())
+        if match is None or len(set(match.groups())) != 1:
+            self.wrong.append(f"{self.kind}: {line.strip()}")
+        else:
+            self.releases.add(match.group(1))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All of it: switches by the writer, seconds each on average, and what the readers saw."""
+
+    switches: int
+    seconds: float
+    seen: list[Seen]
+
+
+def run_readers(folder: Path, *, switches: int, shells: int = 4, quick: int = 4) -> Outcome:
+    """A store at `folder`, `shells` shells (by turns one module system and the other), `quick` readers and one job."""
+    store = make_store(folder / "root", door=RealDoor())
+    builds = [ready(store, release("23.04", number)) for number in (1, 2)]
+    other = ready(store, release("23.07", 3))
+    publish_release(store, builds[0], "23.04", ASKED, silent())
+    stop = folder / "stop"
+    names = ("analysis3", "analysis3-unstable", "analysis3-23.04")
+    running = [
+        _shell(folder, store.layout, stop, kind=list(MODULE_SYSTEMS)[number % 2], name=names[number % 3], number=number)
+        for number in range(shells)
+    ]
+    running += [
+        _forked(folder, f"quick reader {number}", _quick(store.layout, stop, names[number % 3]))
+        for number in range(quick)
+    ]
+    running.append(_forked(folder, "job", _job(store.layout, stop)))
+    started = time.monotonic()
+    try:
+        for turn in range(switches // 4):
+            publish_release(store, builds[1], "23.04", ASKED, silent())
+            publish_release(store, other, "23.07" if turn % 2 else "23.04", ASKED, silent())
+            roll_back(store, "analysis3-23.04", builds[0].build_id, ASKED, silent())
+            publish_release(store, builds[0], "23.04", ASKED, silent())
+    finally:
+        seconds = time.monotonic() - started
+        stop.write_text("")
+        seen = [collect() for collect in running]
+    return Outcome(switches // 4 * 4, seconds / max(switches // 4 * 4, 1), seen)
+
+
+def _shell(folder: Path, layout: Layout, stop: Path, *, kind: str, name: str, number: int) -> Callable[[], Seen]:
+    """Start a shell that loads real modules; the result waits for it and reads what it wrote."""
+    out = folder / f"shell{number}"
+    argv = [
+        "/bin/bash",
+        "-c",
+        SHELL,
+        "reader",
+        MODULE_SYSTEMS[kind],
+        layout.module_path,
+        stop,
+        f"{layout.product}/{name}",
+    ]
+    with out.open("w") as lines:
+        process = subprocess.Popen(
+            [str(word) for word in argv],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=lines,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def collect() -> Seen:
+        process.wait(timeout=60)
+        seen = Seen(f"{kind}, {name}")
+        for line in out.read_text().splitlines():
+            seen.take(line)
+        return seen
+
+    return collect
+
+
+def _forked(folder: Path, kind: str, rounds: Callable[[], Sequence[str]]) -> Callable[[], Seen]:
+    """Start a process that collects lines until it is told to stop; the result waits for it."""
+    out = folder / kind.replace(" ", "-")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            out.write_text(json.dumps(rounds()))
+            status = 0
+        finally:
+            os._exit(status)
+
+    def collect() -> Seen:
+        seen = Seen(kind)
+        deadline = time.monotonic() + 60
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                seen.wrong.append(f"{kind}: did not stop")
+                return seen
+            time.sleep(0.05)
+        for line in json.loads(out.read_text()):
+            seen.take(line)
+        return seen
+
+    return collect
+
+
+def _quick(layout: Layout, stop: Path, name: str) -> Callable[[], Sequence[str]]:
+    """Load by reading what a module system reads, in its order, and launch; until told to stop."""
+
+    def rounds() -> Sequence[str]:
+        lines = []
+        while not stop.exists():
+            try:
+                lines.append(_load_and_launch(layout, name))
+            except (OSError, AttributeError) as error:
+                lines.append(f"FAILED {error}")
+        return lines
+
+    return rounds
+
+
+def _job(layout: Layout, stop: Path) -> Callable[[], Sequence[str]]:
+    """Load once, then launch by the PATH of that moment until told to stop; more than one release is a failure."""
+
+    def rounds() -> Sequence[str]:
+        prefix, named = _load(layout, "analysis3")
+        lines = []
+        while not stop.exists():
+            try:
+                lines.append(_launch(prefix, named))
+            except OSError as error:
+                lines.append(f"FAILED {error}")
+        return lines if len(set(lines)) == 1 else [*lines, f"FAILED the job saw {len(set(lines))} releases"]
+
+    return rounds
+
+
+def _load(layout: Layout, name: str) -> tuple[str, str]:
+    """The prefix and the release that a module names."""
+    moving = layout.modulerc.read_text()
+    match = re.search(rf"^module-version \S+/(\S+)(?: \S+)* {re.escape(name)}(?: |$)", moving, re.MULTILINE)
+    text = layout.module(match.group(1) if match else name).read_text()
+    prefix, named = re.search(r"^set prefix (\S+)", text, re.MULTILINE), re.search(r"RELEASE (\S+)", text)
+    if prefix is None or named is None:
+        raise OSError(f"half a modulefile: {text!r}")
+    return prefix.group(1), named.group(1)
+
+
+def _launch(prefix: str, named: str) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "CONDA_CONCEPT_RELEASE": named}
+    done = subprocess.run([f"{prefix}/bin/tool0"], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else f"FAILED {done.stderr.strip()}"
+
+
+def _load_and_launch(layout: Layout, name: str) -> str:
+    return _launch(*_load(layout, name))

@@ -1,0 +1,102 @@
+"""What does not fit together in one release, for the doctor."""
+
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conda_concept.errors import ConcError
+from conda_concept.model import Finding, Release, ReleaseRecord, Severity
+from conda_concept.operations import Operation, SetMode, StoreState
+from conda_concept.store.core import Store
+from conda_concept.store.permissions import obstacles
+from conda_concept.store.staging import walk
+
+_RELEASE_PATH = re.compile(r"releases/([a-z][a-z0-9_]*-[0-9.]+/[0-9a-f]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A finding and what mends it, nothing where people have to decide."""
+
+    finding: Finding
+    operations: tuple[Operation, ...] = ()
+
+
+def said(severity: Severity, where: object, what: str, meaning: str, advice: str, *operations: Operation) -> Diagnosis:
+    """A diagnosis in words; `severity` and the texts are a `Finding`'s, `operations` are what mends it."""
+    mended = "; ".join(str(operation) for operation in operations[:3])
+    more = f"; and {len(operations) - 3} more" if len(operations) > 3 else ""
+    return Diagnosis(Finding(severity, str(where), what, meaning, advice, mended + more), operations)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseExaminer:
+    """Looks at complete releases of one store."""
+
+    store: Store
+    state: StoreState
+
+    def diagnoses(self, release: Release) -> Iterator[Diagnosis]:
+        """A complete release: record, paths at a glance, modulefile, tests, and whether users get there."""
+        published = self.state.names_of(release)
+        severity: Severity = "broken" if published else "risk"
+        effect = "What users load is not what was tested." if published else "It cannot be published."
+        try:
+            record = self.store.reader.record(release)
+            why = self.store.checker.gate(release, record)
+        except ConcError as error:
+            yield said(severity, release, error.message, effect, "Build it again, or roll back from it.")
+            return
+        modes = {fact.path: fact.mode for fact in record.files}
+        for problem in self.store.checker.verify(release, read=False):
+            mend = self._mode(self.store.layout.prefix(release) / problem.path, modes.get(problem.path))
+            advice = "Build it again, or roll back from it."
+            yield said(severity, f"{release}/{problem.path}", problem.text, effect, advice, *mend)
+        yield from self._groups(release)
+        if published:
+            yield from self._published(release, record, why)
+
+    def _published(self, release: Release, record: ReleaseRecord, why: str) -> Iterator[Diagnosis]:
+        layout = self.store.layout
+        forced = [event for event in self.state.history if event.release == release and event.forced]
+        if why and not forced:
+            yield said("risk", release, why, "It is published all the same.", f"`conda-concept test {release}`")
+        try:
+            text = layout.modulefile(release).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        others = {name for name in _RELEASE_PATH.findall(text) if name != str(release)}
+        if others or str(layout.prefix(release)) not in text:
+            yield said(
+                "broken",
+                layout.modulefile(release),
+                f"names {', '.join(sorted(others))}" if others else "does not name its own release",
+                "Who loads it gets other files than those of this release.",
+                "Build the release again, or roll back from it.",
+            )
+        for path in (layout.image(release), *(layout.bin(release) / name for name in record.commands[:1])):
+            for text in obstacles(path, self.store.permissions):
+                yield said("broken", release, text, "Users cannot run it.", "Set the permissions of that path.")
+
+    def _groups(self, release: Release) -> Iterator[Diagnosis]:
+        """The group of every path, where the site names one."""
+        group = self.store.permissions.group
+        if group is None:
+            return
+        prefix = self.store.layout.prefix(release)
+        wrong = [path for path in (prefix, *walk(prefix)) if path.lstat().st_gid != group]
+        if wrong:
+            mend = [SetMode(str(path.relative_to(self.store.layout.root))) for path in wrong if not path.is_symlink()]
+            meaning = "Members of the users' group cannot read it."
+            what = f"{len(wrong)} paths belong to another group"
+            yield said("broken", release, what, meaning, "Set their group.", *mend)
+
+    def _mode(self, path: Path, recorded: int | None) -> tuple[Operation, ...]:
+        """What gives a path its recorded permissions back, if the site's rule is still the one of the record."""
+        if recorded is None or path.is_symlink() or not path.exists():
+            return ()
+        kind = "directory" if path.is_dir() else "program" if recorded & stat.S_IXUSR else "file"
+        right = stat.S_IMODE(path.stat().st_mode) == recorded or self.store.permissions.mode(kind) != recorded  # type: ignore[arg-type]  # one of the three kinds
+        return () if right else (SetMode(str(path.relative_to(self.store.layout.root)), program=kind == "program"),)

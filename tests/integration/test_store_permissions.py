@@ -1,0 +1,172 @@
+"""Users read and execute, owners write, others nothing: tried by real processes of such users."""
+
+import grp
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.storekit import ASKED, make_store, ready, release, silent
+from conda_concept.errors import InputError
+from conda_concept.model import Groups, Site
+from conda_concept.steps.publish import publish_release
+from conda_concept.store import Store
+from conda_concept.store.permissions import Permissions, obstacles
+
+NOBODY = 65534
+#: Two groups that every Debian has and that no process of the tests is in.
+USERS, OWNERS = "users", "staff"
+ONE = release("23.04", 1)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own is not."""
+    path = Path(tempfile.mkdtemp(prefix="store-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def published(place: Path, groups: Groups) -> tuple[Store, tuple[str, ...]]:
+    site = Site(name="test", root=str(place / "root"), scratch=str(place / "scratch"), groups=groups)
+    store = make_store(place / "root", site=site)
+    done = publish_release(store, ready(store, ONE), "23.04", ASKED, silent())
+    return store, done.notices
+
+
+def can(act: Callable[[], object], *groups: str) -> bool:
+    """Whether somebody who is in these groups only can do it."""
+    assert os.geteuid() == 0, "these tests act as other users, which only root can"
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([grp.getgrnam(name).gr_gid for name in groups])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def reads(store: Store) -> Callable[[], object]:
+    """What loading and launching need."""
+
+    def act() -> None:
+        store.layout.modulerc.read_bytes()
+        store.layout.module(ONE.label).read_bytes()
+        store.layout.image(ONE).read_bytes()
+        if not os.access(store.layout.bin(ONE) / "tool0", os.X_OK):
+            raise PermissionError
+
+    return act
+
+
+def writes(store: Store) -> Callable[[], object]:
+    """What a publish by another maintainer needs."""
+
+    def act() -> None:
+        new = store.layout.envs / ".analysis3.new"
+        new.symlink_to("analysis3-23.04")
+        new.replace(store.layout.alias("analysis3"))
+
+    return act
+
+
+def test_both_groups(place: Path) -> None:
+    store, notices = published(place, Groups(users=USERS, owners=OWNERS))
+    assert notices == ()
+    assert can(reads(store), USERS)
+    assert can(reads(store), OWNERS)
+    assert can(writes(store), OWNERS)
+    assert not can(writes(store), USERS)
+    assert not can(reads(store))
+    assert store.layout.bin(ONE).stat().st_mode & 0o7777 == 0o2770
+    assert store.layout.image(ONE).stat().st_mode & 0o7777 == 0o640
+    made = store.layout.envs / "by-hand"
+    made.write_text("")
+    assert made.stat().st_gid == grp.getgrnam(USERS).gr_gid
+
+
+def test_users_only(place: Path) -> None:
+    store, notices = published(place, Groups(users=USERS))
+    assert notices == ()
+    assert can(reads(store), USERS)
+    assert not can(reads(store), OWNERS)
+    assert not can(writes(store), USERS)
+
+
+def test_no_groups_lets_everybody_read(place: Path) -> None:
+    store, notices = published(place, Groups())
+    assert notices == ()
+    assert can(reads(store))
+    assert not can(writes(store))
+
+
+def test_owners_only(place: Path) -> None:
+    store, notices = published(place, Groups(owners=OWNERS))
+    assert notices == ()
+    assert can(reads(store))
+    assert can(writes(store), OWNERS)
+    assert not can(writes(store), USERS)
+
+
+@pytest.mark.parametrize("groups", [Groups(), Groups(users=USERS), Groups(users=USERS, owners=OWNERS)])
+def test_what_keeps_users_out_is_told_at_publish(place: Path, groups: Groups) -> None:
+    store, _ = published(place, groups)
+    store.layout.releases.chmod(0o750 if groups.users is None else 0o2705)
+    again = publish_release(store, ONE, "23.04", ASKED, silent())
+    assert any(str(store.layout.releases) in notice and "may not pass through" in notice for notice in again.notices)
+    assert not can(reads(store), *filter(None, [groups.users]))
+
+
+def test_a_folder_that_a_killed_run_left_closed_is_opened(place: Path) -> None:
+    """A folder is made for its owner only; a run that ended before it set the permissions must not shut users out."""
+    store, _ = published(place, Groups(users=USERS))
+    store.layout.releases.chmod(0o700)
+    store.layout.releases.parent.chmod(0o700)
+    assert publish_release(store, ONE, "23.04", ASKED, silent()).notices == ()
+    assert can(reads(store), USERS)
+
+
+def test_the_check_agrees_with_real_users(place: Path) -> None:
+    """Whatever the bits are, what is said is what happens."""
+    store, _ = published(place, Groups(users=USERS))
+    path = store.layout.image(ONE)
+    for mode in (0o640, 0o600, 0o604, 0o644, 0o040, 0o000):
+        path.chmod(mode)
+        assert (obstacles(path, store.permissions) == ()) == can(path.read_bytes, USERS), oct(mode)
+
+
+def test_a_file_system_without_lists_keeps_users_reading(place: Path) -> None:
+    site = Site(name="t", root=str(place / "root"), scratch="/x", groups=Groups(users=USERS, owners=OWNERS))
+    store = make_store(place / "root", site=site)
+    real = store.door
+
+    class WithoutLists(type(real)):  # type: ignore[misc]  # the door of the tests, whichever it is
+        def set_acl(self, path: Path, attribute: str, value: bytes) -> None:
+            del path, attribute, value
+            raise OSError(95, "Operation not supported")
+
+    plain = replace(store, door=WithoutLists())
+    done = publish_release(plain, ready(plain, ONE), "23.04", ASKED, silent())
+    assert any("without access control lists" in notice for notice in done.notices)
+    assert can(reads(plain), USERS)
+    assert not can(reads(plain))
+    assert not can(writes(plain), USERS)
+
+
+def test_a_group_that_is_not_there() -> None:
+    with pytest.raises(InputError) as error:
+        Permissions.of(Groups(users="no_such_group_1", owners="no_such_group_2"))
+    assert error.value.problems == (
+        "groups.users: this machine has no group `no_such_group_1`",
+        "groups.owners: this machine has no group `no_such_group_2`",
+    )

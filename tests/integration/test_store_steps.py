@@ -1,0 +1,448 @@
+"""The commands as a maintainer meets them: gates, reasons, dry runs, space, use, repairs."""
+
+import datetime as dt
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.storekit import (
+    ASKED,
+    START,
+    FaultyDoor,
+    broken,
+    build,
+    contents,
+    judge,
+    make_store,
+    ready,
+    release,
+    silent,
+)
+from conda_concept.errors import BusyError, GateError, InputError, NotFoundError, RefusedError, SpaceError
+from conda_concept.model import Retention, Site, Verdict
+from conda_concept.record import verdict_to_text
+from conda_concept.steps.doctor import doctor
+from conda_concept.steps.list_ import list_history, list_releases
+from conda_concept.steps.prune import prune
+from conda_concept.steps.publish import Asked, publish_release
+from conda_concept.steps.rollback import roll_back
+from conda_concept.store import AlreadyThere, Store
+from conda_concept.store.finding import find_release
+from conda_concept.store.usage import in_use
+
+OLD, ONE, TWO, THREE = release("23.01", 1), release("23.04", 2), release("23.04", 3), release("23.04", 4)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = make_store(tmp_path / "root")
+    for one in (OLD, ONE, TWO):
+        ready(made, one)
+    publish_release(made, OLD, "23.01", ASKED, silent())
+    publish_release(made, ONE, "23.01", ASKED, silent())
+    return made
+
+
+def live(store: Store) -> dict[str, str]:
+    return {alias.name: alias.target for alias in store.reader.state().aliases}
+
+
+# --- publish ------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_the_real_run_does_and_changes_nothing(store: Store) -> None:
+    before = contents(store.layout.root)
+    door = FaultyDoor()
+    dry = publish_release(replace(store, door=door), TWO, "23.01", replace(ASKED, dry_run=True), silent())
+    assert door.log == []
+    assert contents(store.layout.root) == before
+    real = publish_release(store, TWO, "23.01", ASKED, silent())
+    assert dry.operations == real.operations
+    assert [str(operation) for operation in real.operations] == [
+        "alias analysis3-23.04 -> 00000003 (was 00000002)",
+        "history: publish by tester@here",
+    ]
+
+
+def test_the_history_says_who_what_when_from_where(store: Store) -> None:
+    line = json.loads(store.layout.history.read_text().splitlines()[-1])
+    assert line["who"] == "tester@here"
+    assert line["when"] == "2026-01-01T00:00:00+00:00"
+    assert line["release"] == {"environment": "analysis3", "version": "23.04", "build_id": "00000002"}
+    assert line["source"] == {"commit": "0123456789abcdef", "pull_request": "12", "author": "researcher"}
+    assert line["lock_digest"] == "ab" * 32
+    assert {move["alias"]: move["after"] for move in line["moves"]} == {
+        "analysis3-23.04": "00000002",
+        "analysis3-unstable": "analysis3-23.04",
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (None, "has not been tested"),
+        (Verdict("f" * 64, passed=True, counts=()), r"are of another image \(ffffffffffff…\)"),
+        ("failed", "did not pass: 10 passed"),
+    ],
+)
+def test_the_tests_decide_unless_a_reason_is_given(store: Store, verdict: object, words: str) -> None:
+    build(store, THREE)
+    if verdict == "failed":
+        judge(store, THREE, passed=False)
+    elif isinstance(verdict, Verdict):
+        store.write_verdict(THREE, verdict_to_text(verdict).encode(), b"")
+    before = live(store)
+    with pytest.raises(GateError, match=words):
+        publish_release(store, THREE, "23.01", ASKED, silent())
+    assert live(store) == before
+    if words.startswith("are of another"):
+        return  # results of another image are damage, and no reason overrules damage
+    forced = publish_release(store, THREE, "23.01", replace(ASKED, force="the fix cannot wait"), silent())
+    assert live(store)["analysis3-23.04"] == THREE.build_id
+    assert "because: the fix cannot wait" in forced.notices[0]
+    assert list_history(store)[0].forced == "the fix cannot wait"
+
+
+def test_a_reason_that_was_not_needed_is_not_recorded(store: Store) -> None:
+    publish_release(store, TWO, "23.01", replace(ASKED, force="to be sure"), silent())
+    assert list_history(store)[0].forced == ""
+
+
+def test_a_stable_version_that_is_not_there_is_said(store: Store) -> None:
+    done = publish_release(store, TWO, "22.12", ASKED, silent())
+    assert any("analysis3-22.12, which is to be stable, is not published here" in notice for notice in done.notices)
+    assert live(store)["analysis3"] == "analysis3-23.01"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_sentence_and_the_old_state(store: Store, number: int) -> None:
+    before = (live(store), store.layout.modulerc.read_text(), store.layout.history.read_text())
+    full = replace(store, door=FaultyDoor(at=1, failure=number, sticky=True))
+    with pytest.raises(SpaceError, match="What was live before is still live") as error:
+        publish_release(full, TWO, "23.01", ASKED, silent())
+    assert error.value.hint
+    assert (live(store), store.layout.modulerc.read_text(), store.layout.history.read_text()) == before
+
+
+def test_too_little_space_is_known_before(store: Store) -> None:
+    with pytest.raises(SpaceError, match=r"Not enough space to build x: .* GB are needed"):
+        store.check_space(1 << 60, 1, "build x")
+    with pytest.raises(SpaceError, match="Not enough inodes to build x"):
+        store.check_space(1, 1 << 60, "build x")
+    store.check_space(1, 1, "build x")
+
+
+def test_what_others_made_in_place_of_an_alias_is_not_overwritten(store: Store) -> None:
+    store.layout.alias("analysis3").unlink()
+    store.layout.alias("analysis3").mkdir()
+    with pytest.raises(RefusedError, match="is a directory"):
+        publish_release(store, TWO, "23.04", ASKED, silent())
+    assert live(store)["analysis3-23.04"] == ONE.build_id
+
+
+# --- rollback -----------------------------------------------------------------------------------------------------
+
+
+def test_rollback_and_forward_again(store: Store) -> None:
+    publish_release(store, TWO, "23.04", ASKED, silent())
+    assert roll_back(store, "analysis3-23.04", "", ASKED, silent()).release == ONE
+    assert roll_back(store, "analysis3-23.04", TWO.build_id, ASKED, silent()).release == TWO
+    assert roll_back(store, "analysis3", "", ASKED, silent(), quick=True).release == OLD
+    assert live(store)["analysis3"] == "analysis3-23.01"
+    assert "analysis3-23.01 analysis3 default" in store.layout.modulerc.read_text()
+    assert broken(store) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "kind", "words"),
+    [
+        ("analysis9", "", NotFoundError, "no alias `analysis9`"),
+        ("analysis3-23.01", "", NotFoundError, "no earlier release"),
+        ("analysis3-23.04", "ffffffff", NotFoundError, "no release analysis3-23.04/ffffffff"),
+        ("analysis3-23.04", "23.01", InputError, "to a build id"),
+        ("analysis3-23.04", "analysis3-23.01/00000001", InputError, "is not a release of analysis3-23.04"),
+        ("analysis3", "00000002", InputError, "to a label"),
+        ("analysis3", "demo-23.01", InputError, "is not a release of analysis3"),
+        ("analysis3", "analysis3-23.04/00000003", InputError, "does not point at 00000003"),
+    ],
+)
+def test_rollbacks_that_make_no_sense(store: Store, name: str, to: str, kind: type[Exception], words: str) -> None:
+    before = live(store)
+    with pytest.raises(kind, match=words):
+        roll_back(store, name, to, ASKED, silent())
+    assert live(store) == before
+
+
+def test_a_rollback_does_not_undo_what_somebody_else_did_meanwhile(store: Store) -> None:
+    publish_release(store, TWO, "23.04", ASKED, silent())
+    ready(store, THREE)
+
+    class Meddling(FaultyDoor):
+        def create(self, path: Path) -> int:
+            if path.name.startswith(".store.lock"):
+                publish_release(store, THREE, "23.04", ASKED, silent())
+            return super().create(path)
+
+    with pytest.raises(InputError, match="was moved to 00000004 by somebody else meanwhile"):
+        roll_back(replace(store, door=Meddling()), "analysis3-23.04", "", ASKED, silent())
+    assert live(store)["analysis3-23.04"] == THREE.build_id
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def test_what_people_call_a_release(store: Store) -> None:
+    state, layout = store.reader.state(), store.layout
+    for text in ("analysis3-23.04/00000003", "00000003", str(layout.prefix(TWO)), "analysis3-23.04"):
+        assert find_release(state, layout, text, prefer="candidate") == TWO
+    assert find_release(state, layout, "analysis3-23.04", prefer="current") == ONE
+    assert find_release(state, layout, "analysis3", prefer="current") == OLD
+    assert find_release(state, layout, str(layout.alias("analysis3")), prefer="current") == OLD
+    ready(store, THREE)
+    with pytest.raises(InputError, match="is not one release") as error:
+        find_release(store.reader.state(), layout, "analysis3-23.04", prefer="candidate")
+    assert error.value.problems == (str(TWO), str(THREE))
+    for text in ("analysis3-22.01", "../../etc", "/etc", "ffffffff"):
+        with pytest.raises(NotFoundError):
+            find_release(state, layout, text, prefer="current")
+
+
+# --- staging ------------------------------------------------------------------------------------------------------
+
+
+def test_staging_refuses_what_does_not_belong(store: Store) -> None:
+    with store.stage(THREE) as staged:
+        assert not isinstance(staged, AlreadyThere)
+        for path in ("../x", "/etc/x", "release.json", "incomplete"):
+            with pytest.raises(InputError, match="cannot be a path of a release"):
+                staged.write(path, b"")
+        for text in ("/etc/passwd", "../../..", "../.."):
+            with pytest.raises(InputError, match="leads out of the release"):
+                staged.symlink(text, "bin/x")
+        with pytest.raises(InputError, match="There is no image at"):
+            staged.image(Path("/nonexistent"))
+    assert not store.layout.prefix(THREE).exists()
+
+
+def test_two_builds_of_one_release_do_not_meet(store: Store) -> None:
+    with store.stage(THREE) as staged:
+        assert not isinstance(staged, AlreadyThere)
+        with pytest.raises(BusyError, match=r"building analysis3-23\.04/00000004"), store.stage(THREE):
+            pass
+        assert staged.prefix.is_dir()
+    assert not store.layout.prefix(THREE).exists()
+
+
+def test_an_image_from_elsewhere_is_copied_and_hashed(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "x.sqsh"
+    source.write_bytes(os.urandom(9 << 20))
+    told: list[int] = []
+    with store.stage(THREE) as staged:
+        assert not isinstance(staged, AlreadyThere)
+        copied = staged.image(source, lambda done, _total: told.append(done))
+        assert staged.prefix.joinpath("image.sqsh").read_bytes() == source.read_bytes()
+    assert copied.size == 9 << 20
+    assert told == [4 << 20, 8 << 20, 9 << 20]
+
+
+# --- prune --------------------------------------------------------------------------------------------------------
+
+
+def aged(store: Store, **rules: float) -> Store:
+    """The store many years on, under a policy that keeps nothing unless `rules` say so."""
+    policy = {"grace_days": 0, "candidate_days": 0, "keep_builds": 0, **rules}
+    site = Site(name="t", root=store.site.root, scratch=store.site.scratch, retention=Retention.model_validate(policy))
+    return replace(store, site=site, now=lambda: START + dt.timedelta(days=30000))
+
+
+def test_prune_says_first_and_keeps_what_is_live(store: Store) -> None:
+    dry = prune(aged(store), replace(ASKED, dry_run=True))
+    assert store.layout.prefix(TWO).is_dir()
+    real = prune(aged(store), ASKED)
+    assert dry.operations == real.operations
+    assert {one.release for one in real.judgements if not one.keep} == {TWO}
+    assert not store.layout.prefix(TWO).exists()
+    assert list_history(store)[0].removed == (str(TWO),)
+    assert broken(store) == []
+
+
+def test_a_keep_file_and_a_process_keep_a_release(store: Store) -> None:
+    ready(store, THREE)
+    store.layout.keep(TWO).write_text("the paper of 2026\n")
+    seeing = replace(aged(store), in_use=lambda releases: in_use(store.layout, releases))
+    command = [sys.executable, "-c", "import sys, time; f = open(sys.argv[1]); print(flush=True); time.sleep(60)"]
+    with subprocess.Popen([*command, store.layout.image(THREE)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            found = {one.release: one.why for one in prune(seeing, ASKED).judgements}
+        finally:
+            process.kill()
+    assert found[TWO] == "pinned: the paper of 2026"
+    assert found[THREE].startswith(f"in use: process {process.pid} of this machine has")
+    assert store.layout.prefix(THREE).is_dir()
+    prune(seeing, ASKED)
+    assert not store.layout.prefix(THREE).exists()
+    assert store.layout.prefix(TWO).is_dir()
+
+
+def test_what_begins_to_be_used_after_the_decision_stays(store: Store) -> None:
+    answers = iter([{}, {TWO: "process 7"}])
+    done = prune(replace(aged(store), in_use=lambda _releases: next(answers)), ASKED)
+    assert done.stayed == (f"{TWO} is in use: process 7",)
+    assert store.layout.prefix(TWO).is_dir()
+    assert store.reader.complete(TWO)
+
+
+def test_the_candidates_of_closed_pull_requests_go_at_once(store: Store) -> None:
+    store.expose(TWO, "analysis3-pr12")
+    keeping = aged(store, candidate_days=36500)
+    assert prune(keeping, ASKED, ["13"]).operations == ()
+    store.expose(TWO, "analysis3-pr14")
+    assert prune(keeping, ASKED, ["12"]).operations == ()  # another pull request still tries it
+    store.hide(["analysis3-pr14"])
+    prune(keeping, ASKED, ["12"])
+    assert not store.layout.prefix(TWO).exists()
+    assert store.reader.state().candidates == {}
+
+
+def test_prune_leaves_what_is_locked_alone(store: Store) -> None:
+    with store.locked("publish x"), pytest.raises(BusyError, match="publish x"):
+        prune(aged(store), ASKED)
+    assert store.layout.prefix(TWO).is_dir()
+
+
+# --- list and doctor ----------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_everything(store: Store) -> None:
+    publish_release(store, TWO, "23.01", ASKED, silent())
+    build(store, THREE)
+    store.layout.prefix(release("23.07", 9)).mkdir(parents=True)
+    (store.layout.prefix(OLD) / "release.json").write_text("{}")
+    rows = [(str(row.release), row.state, row.tests, bool(row.trouble)) for row in list_releases(store)]
+    assert rows == [
+        ("analysis3-23.07/00000009", "incomplete", "", True),
+        ("analysis3-23.04/00000003", "published", "passed", False),
+        ("analysis3-23.04/00000002", "former", "passed", False),
+        ("analysis3-23.04/00000004", "candidate", "not tested", False),
+        ("analysis3-23.01/00000001", "published", "", True),
+    ]
+
+
+def findings(store: Store) -> dict[str, tuple[str, str]]:
+    """What the doctor finds in the store itself; the folder that tests run in is closed to others, as it should be."""
+    outside = {str(folder) for folder in store.layout.root.parents}
+    return {
+        one.where.removeprefix(f"{store.layout.root}/"): (one.severity, one.what)
+        for one in doctor(store, ASKED).findings
+        if not any(one.what.startswith(f"{folder}: ") for folder in outside)
+    }
+
+
+def test_a_store_in_order(store: Store) -> None:
+    assert findings(store) == {}
+
+
+def test_the_doctor_mends_what_is_safe_and_nothing_else(store: Store) -> None:
+    layout = store.layout
+    publish_release(store, TWO, "23.01", ASKED, silent())
+    layout.modulerc.write_text(layout.modulerc.read_text().replace("23.04", "22.10"))
+    layout.module("analysis3-23.01").unlink()
+    layout.module("analysis3-22.10").symlink_to("../../apps/conda_concept/envs/analysis3-22.10/modulefile")
+    layout.envs.chmod(0o777)
+    layout.bin(TWO).chmod(0o700)
+    layout.image(ONE).chmod(0o600)
+    store.expose(ONE, "analysis3-pr1")
+    layout.candidate_module("analysis3-pr2").symlink_to("../../releases/analysis3-22.10/00000001/modulefile")
+    layout.envs.joinpath(".analysis3.new").symlink_to("nowhere")
+    half = layout.prefix(release("23.07", 9))
+    half.mkdir(parents=True)
+    layout.history.write_text(layout.history.read_text() + "half a li")
+    layout.alias("analysis3-22.11").symlink_to("../releases/analysis3-22.11/00000001")
+    found = findings(store)
+    broken_before = {where for where, (severity, _) in found.items() if severity == "broken"}
+    assert {
+        "alias analysis3-22.11",
+        "module analysis3-22.10",
+        "module analysis3-23.01",
+        "modules/conda_concept/.modulerc",
+        f"{TWO}/bin",
+    } <= broken_before
+    assert found["apps/conda_concept/envs"] == ("risk", "has permissions 0777 and should have 0755")
+    assert found[f"{ONE}/image.sqsh"][0] == "risk"
+    assert found["candidate module analysis3-pr2"][0] == "untidy"
+    assert found["apps/conda_concept/envs/.analysis3.new"][0] == "untidy"
+    assert found["analysis3-23.07/00000009"][0] == "untidy"
+    assert found["apps/conda_concept/history.jsonl"][0] in {"risk", "untidy"}
+    doctor(store, ASKED, repair=True)
+    left = findings(store)
+    # What a name means is for people to decide: only the alias that leads nowhere is left, and its module.
+    assert set(left) <= {"alias analysis3-22.11", "module analysis3-22.11", "apps/conda_concept/history.jsonl"}
+    assert "alias analysis3-22.11" in left
+    assert not half.exists()
+    assert layout.history.with_name("history.jsonl.damaged").read_text() == "half a li\n"
+    layout.alias("analysis3-22.11").unlink()
+    doctor(store, ASKED, repair=True)
+    assert findings(store) == {}
+    assert broken(store) == []
+
+
+def test_the_doctor_tells_of_modulefiles_of_other_releases(store: Store) -> None:
+    layout = store.layout
+    text = layout.modulefile(ONE).read_text()
+    layout.modulefile(ONE).write_text(text.replace("00000002", "00000003"))
+    severity, what = findings(store)["apps/conda_concept/releases/analysis3-23.04/00000002/modulefile"]
+    assert (severity, what) == ("broken", "names analysis3-23.04/00000003")
+
+
+def test_several_maintainers_at_once(store: Store) -> None:
+    """Each waits for its turn: nobody fails, nothing is lost, and every move is written down."""
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                mine = make_store(store.layout.root)
+                asked = Asked(who=f"maintainer{number}", wait=60.0)
+                for turn in range(5):
+                    publish_release(mine, (ONE, TWO)[(number + turn) % 2], "23.01", asked, silent())
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert broken(store) == []
+    events, problems = store.reader.history()
+    assert problems == ()
+    moves = [move for event in events for move in event.moves if move.alias == "analysis3-23.04"]
+    assert [move.before for move in moves[1:]] == [move.after for move in moves[:-1]]
+    assert moves[-1].after == live(store)["analysis3-23.04"]
+    assert len({event.who for event in events}) > 1
+
+
+def test_a_store_of_this_machine(store: Store) -> None:
+    """What the command line opens: real door, clock, identity, and eyes for who uses what."""
+    told: list[str] = []
+    opened = Store.open(store.layout, store.site, told.append)
+    before = dt.datetime.now(tz=dt.UTC) - dt.timedelta(seconds=1)
+    done = publish_release(opened, TWO, "23.01", ASKED, silent())
+    assert done.event is not None
+    assert dt.datetime.fromisoformat(done.event.when) >= before
+    assert 0 < done.seconds_switching < 60
+    assert opened.identity.pid == os.getpid()
+    assert opened.in_use([TWO]) == {}
+    assert told == []
+
+
+def test_nobody_is_asked_twice(store: Store) -> None:
+    asked = Asked(who="someone@else", wait=0.0)
+    assert publish_release(store, ONE, "23.01", asked, silent()).operations == ()
+    assert [event.who for event in list_history(store)] == ["tester@here"] * 2

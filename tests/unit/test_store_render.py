@@ -1,0 +1,124 @@
+# ruff: noqa: E501 - a table is as wide as it is
+"""What the store's commands print: pinned to the letter, since people read it at a glance."""
+
+from conda_concept.model import Event, Finding, Judgement, Listed, Move, Problem, Release, Source
+from conda_concept.render.modulerc import modulerc
+from conda_concept.render.store import (
+    findings_text,
+    history_table,
+    judgements_table,
+    operations_text,
+    problems_text,
+    releases_table,
+    size,
+)
+
+NEW, OLD = Release("analysis3", "23.04", "1a2b3c4d"), Release("analysis3", "23.01", "00c0ffee")
+SOURCE = Source("0123456789", "12", "researcher")
+
+
+def test_a_list_of_releases() -> None:
+    first = Listed(
+        release=Release("a", "23.04", "1a2b3c4d"),
+        state="published",
+        names=("a-23.04", "a-unstable"),
+        finished="2026-04-01T10:20:30+00:00",
+        packages=1015,
+        image_size=9_600_000_000,
+        tests="passed",
+        source=Source("0123456789", "12"),
+        pinned="paper",
+    )
+    second = Listed(Release("a", "23.04", "0000dead"), "incomplete", (), trouble="left unfinished")
+    third = Listed(
+        Release("a", "23.01", "00c0ffee"), "published", ("a-23.01", "a"), "2026-01-01T00:00", 3, 900, "FAILED"
+    )
+    assert [line.rstrip() for line in releases_table([first, second, third]).splitlines()] == [
+        "release    build     state       also known as      packages    image  built (UTC)       tests    from",
+        "---------  --------  ----------  ---------------  ----------  -------  ----------------  -------  -------------------------",
+        "a-23.04    1a2b3c4d  published   a-unstable             1015   9.6 GB  2026-04-01 10:20  passed   #12 0123456 [kept: paper]",
+        "           0000dead  incomplete                                                                   left unfinished",
+        "a-23.01    00c0ffee  published   a                         3    900 B  2026-01-01 00:00  FAILED",
+    ]
+    assert releases_table([]) == "The store is empty."
+
+
+def test_the_history() -> None:
+    events = [
+        Event("2026-05-01T00:00:00+00:00", "me@login1", "prune", OLD, removed=(str(OLD),)),
+        Event(
+            when="2026-04-01T00:00:00+00:00",
+            who="me@login1",
+            action="publish",
+            release=NEW,
+            moves=(Move("analysis3", "analysis3-23.01", "analysis3-23.04"), Move("analysis3-23.04", "", "1a2b3c4d")),
+            source=SOURCE,
+            forced="urgent",
+        ),
+    ]
+    assert [line.rstrip() for line in history_table(events).splitlines()[2:]] == [
+        "2026-05-01 00:00  prune    me@login1  analysis3-23.01/00c0ffee removed",
+        "2026-04-01 00:00  publish  me@login1  analysis3 -> analysis3-23.04 (was analysis3-23.01)  FORCED: urgent",
+        "                                      analysis3-23.04 -> 1a2b3c4d",
+    ]
+    assert history_table([]) == "Nothing has happened yet."
+
+
+def test_findings_the_worst_first() -> None:
+    findings = [
+        Finding("untidy", "x.new", "was left", "Nobody looks at it.", "Prune.", "remove x.new"),
+        Finding("broken", "alias a", "leads nowhere", "`module load` fails.", "`conda-concept rollback a`"),
+    ]
+    assert findings_text(findings).splitlines() == [
+        "BROKEN: something that users type does not work",
+        "  alias a: leads nowhere",
+        "      `module load` fails.",
+        "      -> `conda-concept rollback a`",
+        "",
+        "UNTIDY: nobody notices but you",
+        "  x.new: was left",
+        "      Nobody looks at it.",
+        "      -> --repair: remove x.new",
+        "",
+        "1 broken, 0 risk, 1 untidy; `doctor --repair` mends 1 of them.",
+    ]
+    assert findings_text([]) == "The store is in order."
+
+
+def test_judgements_problems_operations() -> None:
+    judgements = [Judgement(NEW, keep=True, why="published"), Judgement(OLD, keep=False, why="replaced 40 days ago")]
+    assert judgements_table(judgements).splitlines()[2:] == [
+        "REMOVE  analysis3-23.01/00c0ffee  replaced 40 days ago",
+        "keep    analysis3-23.04/1a2b3c4d  published",
+    ]
+    assert problems_text([], 2) == "2 releases read: every byte is what its record says."
+    assert problems_text([Problem(NEW, "image.sqsh", "is missing")], 1).splitlines()[2:] == [
+        "analysis3-23.04/1a2b3c4d  image.sqsh  is missing",
+        "",
+        "1 release read, 1 problem.",
+    ]
+    assert operations_text(["a", "b"], dry_run=True) == "Would do, in this order:\n  1. a\n  2. b"
+    assert operations_text([], dry_run=True) == "Nothing to do: everything is as it should be."
+
+
+def test_sizes() -> None:
+    assert [size(count) for count in (0, 999, 1000, 9_990_000, 10_000_000, 9_600_000_000)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "10 MB",
+        "10 MB",
+        "9.6 GB",
+    ]
+
+
+def test_the_modulerc() -> None:
+    aliases = {"a": "a-23.01", "a-unstable": "a-23.04", "b": "b-23.01", "b-unstable": "b-23.01"}
+    assert modulerc("conda_concept", aliases, "a-23.01") == (
+        "#%Module1.0\n"
+        "# Written by conda-concept at every publish and rollback; changes made by hand do not last.\n"
+        "module-version conda_concept/a-23.01 a default\n"
+        "module-version conda_concept/a-23.04 a-unstable\n"
+        "module-version conda_concept/b-23.01 b b-unstable\n"
+    )
+    assert modulerc("p", {}, None).count("\n") == 2
