@@ -15,9 +15,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.storekit import ASKED, FaultyDoor, broken, build, contents, judge, make_store, ready, release, silent
+from benchmarks.storekit import (
+    ASKED,
+    NO_GRACE,
+    FaultyDoor,
+    broken,
+    build,
+    contents,
+    judge,
+    make_site,
+    make_store,
+    ready,
+    release,
+    silent,
+)
 from conda_concept.errors import ConcError
-from conda_concept.model import Retention, Site
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
@@ -113,12 +125,7 @@ def _disorder(store: Store) -> None:
 
 def _old_age(store: Store) -> Store:
     """The store under a policy that keeps nothing which is not needed."""
-    site = Site(
-        name="test",
-        root=str(store.layout.root),
-        scratch=str(store.layout.root / "scratch"),
-        retention=Retention(grace_days=0, candidate_days=0, keep_builds=0),
-    )
+    site = make_site(store.layout.root, retention=NO_GRACE)
     return replace(store, site=site)
 
 

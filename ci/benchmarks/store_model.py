@@ -24,9 +24,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from benchmarks.storekit import ASKED, Dead, FaultyDoor, Killed, broken, build, judge, make_store, release, silent
+from benchmarks.storekit import (
+    ASKED,
+    NO_GRACE,
+    Dead,
+    FaultyDoor,
+    Killed,
+    broken,
+    build,
+    judge,
+    make_site,
+    make_store,
+    release,
+    silent,
+)
 from conda_concept.errors import ConcError, GateError, NotFoundError
-from conda_concept.model import Release, Retention, Site
+from conda_concept.model import Release
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
@@ -59,12 +72,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="store-model-"))
         self.root = self.folder / "root"
-        self.site = Site(
-            name="test",
-            root=str(self.root),
-            scratch=str(self.root / "scratch"),
-            retention=Retention(grace_days=0, candidate_days=0, keep_builds=0),
-        )
+        self.site = make_site(self.root, retention=NO_GRACE)
         self.stacks: dict[str, list[str]] = {}
         self.there: set[Release] = set()
         self.tested: set[Release] = set()

@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 from conda_concept.layout import Layout
-from conda_concept.model import ImageFact, Release, ReleaseRecord, Site, Source, Verdict
+from conda_concept.model import Groups, ImageFact, Release, ReleaseRecord, Retention, Site, Source, Verdict
 from conda_concept.progress import Reporter
 from conda_concept.record import LABEL, verdict_to_text
 from conda_concept.steps.publish import Asked
@@ -22,6 +22,8 @@ from conda_concept.store.checking import Checker
 from conda_concept.store.permissions import Permissions
 
 ASKED = Asked(who="tester@here", wait=0.0)
+#: What keeps nothing that is not needed.
+NO_GRACE = Retention(grace_days=0, candidate_days=0, keep_builds=0)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 #: A modulefile as small as one can be that still says which release it belongs to.
@@ -156,11 +158,23 @@ class FaultyDoor:
             raise Killed
 
 
+def make_site(root: Path, *, groups: Groups | None = None, retention: Retention | None = None) -> Site:
+    """The smallest site there is, with these rules of what `prune` keeps."""
+    return Site(
+        name="test",
+        root=str(root),
+        scratch=str(root / "scratch"),
+        cache=str(root / "cache"),
+        groups=groups or Groups(),
+        retention=retention or Retention(),
+    )
+
+
 def make_store(
     root: Path, *, door: Door | None = None, identity: Identity | None = None, site: Site | None = None, days: float = 0
 ) -> Store:
     """A store at `root` whose clock stands `days` after `START`; notices go nowhere."""
-    chosen = site or Site(name="test", root=str(root), scratch=str(root / "scratch"))
+    chosen = site or make_site(root)
     return Store(
         layout=Layout(root, chosen.product),
         site=chosen,

@@ -49,7 +49,8 @@ def test_a_loaded_module_gives_commands_and_variables(begin: str, store: Store, 
 )
 @pytest.mark.parametrize("before", ["", "export HELLO_DATA=mine CONDA_PREFIX='/my own'  HELLO_PATH=/mine;"])
 def test_the_shell_is_as_it_was(begin: str, steps: str, before: str, ordinary_user: OrdinaryUser) -> None:
-    script = f'{begin} {before} first=$(show); {steps}; second=$(show); diff <(echo "$first") <(echo "$second")'
+    names = "a=conda_concept/demo-23.04 b=conda_concept/other-23.04;"
+    script = f'{begin} {names} {before} first=$(show); {steps}; second=$(show); diff <(echo "$first") <(echo "$second")'
     assert ordinary_user.bash(script).stdout == ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rattler.shell import ActivationVariables, Shell, activate
 
 from tests.e2e.conftest import Inside
-from tests.support.release import DEMO, Store
+from tests.support.release import DEMO, OTHER, Store
 from tests.support.user import OrdinaryUser
 
 
@@ -67,6 +67,68 @@ def test_an_editor_may_ask_in_every_way(inside: Inside) -> None:
     assert re.fullmatch(r"Python 3\.\d+\.\d+\n", version)
     listed = inside.out([python, "-m", "pip", "--disable-pip-version-check", "list", "--format=json"])
     assert {item["name"] for item in json.loads(listed)} >= {"pip"}
+
+
+def test_virtualenv_makes_an_environment_on_top(inside: Inside, home: Path) -> None:
+    inside.out([inside.store.command("virtualenv"), "--quiet", "--no-download", home / "on top"])
+    ask = "import sys; print(sys.prefix); print(sys.base_prefix)"
+    said = inside.out([home / "on top/bin/python", "-c", ask])
+    assert said == f"{home / 'on top'}\n{inside.store.prefix()}\n"
+
+
+def test_ipython_reads_and_answers(inside: Inside) -> None:
+    said = inside.bash(
+        'echo "print(6 * 7)" | "$1" --simple-prompt --no-banner --colors=NoColor', inside.store.command("ipython")
+    )
+    assert "42" in said
+
+
+KERNELS = """
+import json, sys
+from jupyter_client import KernelManager
+
+answers = {}
+for name in sys.argv[1:]:
+    manager = KernelManager(kernel_name=name)
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    said = []
+    code = "import os, sys; print(sys.prefix, os.environ['CONDA_PREFIX'], os.environ['PATH'].split(':')[0])"
+    asked = client.execute("print('on', flush=True); import time; time.sleep(50)")
+    while client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+        pass
+    manager.interrupt_kernel()
+    while client.get_shell_msg(timeout=30)["parent_header"].get("msg_id") != asked:
+        pass
+    hook = lambda message: said.append(message["content"].get("text", ""))
+    client.execute_interactive(code, output_hook=hook, timeout=30)
+    answers[name] = "".join(said).split()
+    client.stop_channels()
+    manager.shutdown_kernel()
+print(json.dumps(answers))
+"""
+
+
+def test_one_server_has_kernels_of_several_releases(inside: Inside, home: Path) -> None:
+    # The server runs in one environment; its own kernel is `python3`, the others are named by their release.
+    (home / "kernels.py").write_text(KERNELS, "utf-8")
+    layout = inside.store.layout
+    jupyter_path = ":".join(f"{layout.prefix(release)}/share/jupyter" for release in (DEMO, OTHER))
+    env = {
+        "JUPYTER_PATH": jupyter_path,
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PATH": f"{layout.bin(DEMO)}:/usr/bin:/bin",
+        "CONDA_PREFIX": str(inside.store.prefix()),
+    }
+    argv = [inside.store.command("python3"), str(home / "kernels.py"), "python3", "other-23.04"]
+    done = inside.user.run(argv, env=inside.environment(env), cwd=home)
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for name, release in (("python3", DEMO), ("other-23.04", OTHER)):
+        prefix = str(inside.store.prefix(release))
+        assert answers[name] == [prefix, prefix, f"{prefix}/bin"]
 
 
 def test_mpi_ranks_start_through_launchers(inside: Inside) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.storekit import ASKED, make_store, ready, release, silent
+from benchmarks.storekit import ASKED, make_site, make_store, ready, release, silent
 from conda_concept.errors import InputError
-from conda_concept.model import Groups, Site
+from conda_concept.model import Groups
 from conda_concept.steps.publish import publish_release
 from conda_concept.store import Store
 from conda_concept.store.permissions import Permissions, obstacles
@@ -33,7 +33,7 @@ def place() -> Iterator[Path]:
 
 
 def published(place: Path, groups: Groups) -> tuple[Store, tuple[str, ...]]:
-    site = Site(name="test", root=str(place / "root"), scratch=str(place / "scratch"), groups=groups)
+    site = make_site(place / "root", groups=groups)
     store = make_store(place / "root", site=site)
     done = publish_release(store, ready(store, ONE), "23.04", ASKED, silent())
     return store, done.notices
@@ -146,7 +146,7 @@ def test_the_check_agrees_with_real_users(place: Path) -> None:
 
 
 def test_a_file_system_without_lists_keeps_users_reading(place: Path) -> None:
-    site = Site(name="t", root=str(place / "root"), scratch="/x", groups=Groups(users=USERS, owners=OWNERS))
+    site = make_site(place / "root", groups=Groups(users=USERS, owners=OWNERS))
     store = make_store(place / "root", site=site)
     real = store.door
 

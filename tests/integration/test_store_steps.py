@@ -19,13 +19,14 @@ from benchmarks.storekit import (
     build,
     contents,
     judge,
+    make_site,
     make_store,
     ready,
     release,
     silent,
 )
 from conda_concept.errors import BusyError, GateError, InputError, NotFoundError, RefusedError, SpaceError
-from conda_concept.model import Retention, Site, Verdict
+from conda_concept.model import Retention, Verdict
 from conda_concept.record import verdict_to_text
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.list_ import list_history, list_releases
@@ -257,7 +258,7 @@ def test_an_image_from_elsewhere_is_copied_and_hashed(store: Store, tmp_path: Pa
 def aged(store: Store, **rules: float) -> Store:
     """The store many years on, under a policy that keeps nothing unless `rules` say so."""
     policy = {"grace_days": 0, "candidate_days": 0, "keep_builds": 0, **rules}
-    site = Site(name="t", root=store.site.root, scratch=store.site.scratch, retention=Retention.model_validate(policy))
+    site = make_site(store.layout.root, retention=Retention.model_validate(policy))
     return replace(store, site=site, now=lambda: START + dt.timedelta(days=30000))
 
 
@@ -285,11 +286,25 @@ def test_a_keep_file_and_a_process_keep_a_release(store: Store) -> None:
         finally:
             process.kill()
     assert found[TWO] == "pinned: the paper of 2026"
-    assert found[THREE].startswith(f"in use: process {process.pid} of this machine has")
+    assert found[THREE].startswith(f"in use: process {process.pid} of this machine uses")
     assert store.layout.prefix(THREE).is_dir()
     prune(seeing, ASKED)
     assert not store.layout.prefix(THREE).exists()
     assert store.layout.prefix(TWO).is_dir()
+
+
+def test_a_command_of_another_user_is_seen_by_how_it_was_called(store: Store) -> None:
+    """As the release account sees the processes of users: command lines, and nothing that they have open."""
+    called = str(store.layout.bin(TWO) / "python3")
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", called]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            found = in_use(store.layout, [ONE, TWO])
+        finally:
+            process.kill()
+    assert found == {TWO: f"process {process.pid} of this machine uses {called}"}
 
 
 def test_what_begins_to_be_used_after_the_decision_stays(store: Store) -> None:

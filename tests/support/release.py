@@ -1,9 +1,11 @@
 """A small real store for the tests of launchers, runtimes and modules: three releases with a real interpreter."""
 
 import asyncio
-import ensurepip
 import hashlib
+import io
+import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +19,11 @@ from conda_concept.localchannel import (
     File,
     PackageSpec,
     index,
-    wheel_package,
-    write_interpreter,
+    make_channel,
     write_package,
 )
 from conda_concept.model import Config, Package, Release, Site
+from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.runtime import capture_activation, ensure_base, write_files
@@ -30,6 +32,9 @@ SINGULARITY = "/opt/singularity/bin/singularity"
 DEMO = Release("demo", "23.04", "aaaa1111")
 OLD_DEMO = Release("demo", "23.01", "bbbb2222")
 OTHER = Release("other", "23.04", "cccc3333")
+
+#: What users do with an interpreter that has more than the standard library.
+USERS_TOOLS = ("pip", "ipython", "ipykernel", "virtualenv")
 
 _ACTIVATE = """\
 export HELLO_DATA="$CONDA_PREFIX/share/hello data"
@@ -79,7 +84,9 @@ def make_store(root: Path, work: Path) -> Store:
     base = ensure_base(site, layout.runtime)
     facts = {}
     for release, hello in ((DEMO, "2"), (OLD_DEMO, "1"), (OTHER, "1")):
-        facts[release] = _release(layout, site, base, release, _tree(channel, hello, layout.prefix(release), work))
+        tools = () if release == OLD_DEMO else USERS_TOOLS
+        specs = ("python", f"hello =={hello}", *tools)
+        facts[release] = _release(layout, site, base, release, _tree(channel, specs, layout.prefix(release), work))
     _aliases(layout)
     return Store(layout, site, facts)
 
@@ -100,7 +107,7 @@ def config(version: str) -> Config:
 
 
 def _channel(folder: Path) -> str:
-    write_interpreter(folder)
+    make_channel(folder, USERS_TOOLS, Reporter(io.StringIO(), quiet=True), environ=os.environ)
     for version in ("1", "2"):
         files: dict[str, Entry] = {
             "bin/hello": File(f"#!/bin/sh\necho hello {version} {PLACEHOLDER}\n".encode(), executable=True),
@@ -109,18 +116,15 @@ def _channel(folder: Path) -> str:
             "share/hello/data": version,
         }
         write_package(folder, PackageSpec("hello", version, subdir="linux-64", files=files))
-    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
-    wheel_package(folder, pip)
     index(folder)
     return folder.as_uri()
 
 
-def _tree(channel: str, hello: str, prefix: Path, work: Path) -> Path:
+def _tree(channel: str, specs: Sequence[str], prefix: Path, work: Path) -> Path:
     tree = work / prefix.name
 
     async def both() -> None:
         gateway = Gateway(cache_dir=work / "gateway")
-        specs = ["python", "pip", f"hello =={hello}"]
         records = await solve([channel], specs, gateway=gateway, virtual_packages=VirtualPackage.detect())
         await install(records, tree, cache_dir=work / "cache", alternative_target_prefix=prefix, show_progress=False)
 
@@ -145,7 +149,7 @@ def _release(layout: Layout, site: Site, base: Path, release: Release, tree: Pat
         site=site,
         config=config(release.version),
         overrides=(("override-me", "#!/bin/sh\necho overridden\n"),),
-        kernel=True,
+        kernel="ipython" in names,
     )
     shutil.rmtree(tree)
     facts = replace(facts, activation=capture_activation(facts))

@@ -1,9 +1,9 @@
 """Who has a release open: best effort, on this machine and where the file system carries locks across nodes.
 
-Two signs are looked for. Processes of this machine: a file of the release open, as working directory, as program, or
-mounted in the process's own view. And a shared lock on the image, which a launcher may hold, and which some network
-file systems show on every node. A job on another node that does neither is not seen: the site's grace period is what
-protects it.
+Two signs are looked for. Processes of this machine: a file of the release open, as working directory, as program, on
+the command line, or mounted in the process's own view. And a shared lock on the image, which a launcher may hold, and
+which some network file systems show on every node. A job on another node that does neither is not seen: the site's
+grace period is what protects it.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ def in_use(layout: Layout, releases: Sequence[Release]) -> dict[Release, str]:
     for pid, text in _signs(str(layout.releases)):
         for prefix, release in by_prefix.items():
             if release not in found and f"{prefix}/" in f"{text}/":
-                found[release] = f"process {pid} of this machine has {text} open"
+                found[release] = f"process {pid} of this machine uses {text}"
     for release in releases:
         if release not in found and _locked(layout.image(release)):
             found[release] = "a lock is held on its image"
@@ -44,10 +44,24 @@ def _signs(below: str) -> Iterator[tuple[int, str]]:
         process = f"/proc/{pid}"
         links = (_target(f"{process}/{name}") for name in ("cwd", "exe", *_open(process)))
         yield from ((int(pid), path) for path in links if path.startswith(start))
+        yield from ((int(pid), word) for word in _words(process) if start in word)
         view = _target(f"{process}/ns/mnt") or pid
         if view not in views:
             views.add(view)
             yield from ((int(pid), path) for path in _mounts(process) if path.startswith(start))
+
+
+def _words(process: str) -> list[str]:
+    """A process's command line, which other users may read where they may not see its open files.
+
+    A command that a launcher started was called by its path in the release, and whatever mounts an image was given
+    the image's path.
+    """
+    try:
+        raw = Path(process, "cmdline").read_bytes()
+    except OSError:
+        return []
+    return [word.decode(errors="replace") for word in raw.split(b"\0")]
 
 
 def _open(process: str) -> list[str]:
