@@ -28,7 +28,7 @@ ORDER = (
         "layout",
         "record",
     ),
-    *("render", "plan", "pruning"),
+    *("render", "operations", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",
