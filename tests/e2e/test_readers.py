@@ -63,10 +63,10 @@ def test_nobody_ever_sees_a_failure_or_a_mixture(
     builds = [row["release"] for row in tiny.concept("list", "--json").data]
     assert len(builds) == 2
     for number in range(40):
-        said = tiny.concept(
+        switched = tiny.concept(
             "rollback", "tiny-26.11", "--to", builds[number % 2]["build_id"], "--force", "for the readers"
         )
-        assert said.code == 0, said.err
+        assert switched.code == 0, switched.err
     stop.touch()
     said_by = [process.communicate(timeout=60)[0] for process in running]
     seen = set()

@@ -31,6 +31,40 @@ def test_conda_activate_finds_sets_and_starts(inside: Inside, tmp_path: Path) ->
     ]
 
 
+#: conda's own activator, as conda-lock carries it; conda's `conda activate` evaluates what it prints.
+CONDA = (
+    "import sys; from conda_lock._vendor.conda.activate import PosixActivator as A; print(A(sys.argv[1:]).execute())"
+)
+
+
+def conda(*words: str, **variables: str) -> str:
+    """The shell text that conda makes of `conda activate NAME` or `conda deactivate`."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CONDA, *words],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_conda_itself_activates_by_name_and_takes_everything_back(inside: Inside) -> None:
+    # Not `demo`: conda 24 does not quote an apostrophe in a variable's value, and demo has one to try us.
+    envs, name = str(inside.store.layout.envs), OTHER.label
+    alias = inside.store.layout.alias(name)
+    on = conda("activate", name, CONDA_ENVS_PATH=envs)
+    shown = 'printf "%s\n" "$CONDA_PREFIX" "$CONDA_DEFAULT_ENV" "$HELLO_DATA"; command -v python3; hello'
+    real = inside.store.prefix(OTHER)
+    said = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{shown}").splitlines()
+    assert said[:4] == [str(alias), name, f"{real}/share/hello data", f"{alias}/bin/python3"]
+    assert said[4].endswith(f" {real}")
+    within = {"CONDA_PREFIX": str(alias), "CONDA_DEFAULT_ENV": name, "CONDA_SHLVL": "1", "CONDA_ENVS_PATH": envs}
+    off = conda("deactivate", **within, PATH=f"{alias}/bin:/usr/bin:/bin")
+    left = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{off}\n" + 'echo "<${CONDA_PREFIX-}><${HELLO_DATA-}>"')
+    assert left == "<><>\n"
+
+
 def test_the_envs_folder_looks_like_condas(store: Store) -> None:
     # conda lists a folder of an `envs` directory if it has conda-meta/history, and mamba likewise.
     names = {path.name for path in store.layout.envs.iterdir() if (path / "conda-meta/history").is_file()}

@@ -33,6 +33,8 @@ from conda_concept.render.quote import templates
 
 #: What a bind of Singularity cannot carry in a path, and what a first line (`#!`) cannot.
 _UNFIT = frozenset(":,\n\t '\"\\")
+#: What conda, mamba or rattler do not carry through in the value of a variable.
+_AWKWARD = frozenset("'\"$`\\\n\r")
 #: The kernel reads so many bytes of a first line, `#!` included (BINPRM_BUF_SIZE since Linux 5.1 is 256; before, 128).
 SHEBANG_LIMIT = 128
 #: The longest command name that has to fit behind the prefix in a first line.
@@ -130,7 +132,7 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
         ReleaseFile("conda-meta/state", _state(facts), 0o644, "file"),
         *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
     ]
-    if facts.activation.prepend:
+    if path_variables(facts) or _for_conda(facts)[1]:
         scripts = (("activate", True), ("deactivate", False))
         own += [
             ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
@@ -164,8 +166,19 @@ def _history(facts: LauncherFacts) -> str:
 
 def _state(facts: LauncherFacts) -> str:
     """The variables of an environment as conda keeps them: it sets them on activation and restores them after."""
-    variables = dict(environment_variables(facts))
-    return json.dumps({"version": 1, "env_vars": variables}, indent=2, sort_keys=True) + "\n"
+    plain, _ = _for_conda(facts)
+    return json.dumps({"version": 1, "env_vars": dict(plain)}, indent=2, sort_keys=True) + "\n"
+
+
+def _for_conda(facts: LauncherFacts) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The variables that conda's state file can carry, and the others.
+
+    conda 24 does not quote an apostrophe in a value, and rattler expands a dollar sign; both would hand the rest of the
+    value to the shell as a command. Those go into our own hook, where they are quoted.
+    """
+    variables = environment_variables(facts)
+    awkward = [(name, value) for name, value in variables if _AWKWARD & set(value)]
+    return [pair for pair in variables if pair not in awkward], awkward
 
 
 def _kernel(facts: LauncherFacts) -> str:
@@ -182,8 +195,10 @@ def _kernel(facts: LauncherFacts) -> str:
 
 
 def _hook(facts: LauncherFacts, on: bool) -> str:
-    """What a user's conda sources on activation and deactivation: the path variables, which `state` cannot say."""
-    return templates().get_template("paths.sh").render(paths=path_variables(facts), on=on)
+    """What a user's conda sources on activation and deactivation: what its `state` cannot say."""
+    return (
+        templates().get_template("hook.sh").render(paths=path_variables(facts), variables=_for_conda(facts)[1], on=on)
+    )
 
 
 def _activate_script(facts: LauncherFacts) -> str:

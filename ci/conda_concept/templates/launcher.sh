@@ -92,21 +92,21 @@ EOF
 _cc_report() {
     PATH=$_cc_host:/usr/sbin:/sbin
     _cc_say "$_cc_label"
-    printf '  %-7s%s\n' job "${PBS_JOBID:-${SLURM_JOB_ID:-none}}" node "$(uname -n)" user "$(id -un)" \
+    printf '  %-8s%s\n' job "${PBS_JOBID:-${SLURM_JOB_ID:-none}}" node "$(uname -n)" user "$(id -un)" \
         time "$(date -u +%Y-%m-%dT%H:%M:%SZ)" image "$_cc_image" runtime "$_cc_runtime" >&2
     if _cc_found=$(timeout 120 sha256sum "$_cc_image" 2>/dev/null); then
         _cc_found=${_cc_found%% *}
         if [ "$_cc_found" = "$_cc_digest" ]; then
-            printf '  %-7s%s\n' sha256 "$_cc_found, as it should be" >&2
+            printf '  %-8s%s\n' sha256 "$_cc_found, as it should be" >&2
         else
-            printf '  %-7s%s\n' sha256 "$_cc_found, but it should be $_cc_digest" >&2
+            printf '  %-8s%s\n' sha256 "$_cc_found, but it should be $_cc_digest" >&2
         fi
     else
         # dd says how far it came: the block of 1 MiB that cannot be read is the one after those.
         _cc_found=$(timeout 120 dd if="$_cc_image" of=/dev/null bs=1048576 2>&1) ||
-            printf '  %-7s%s\n' sha256 "cannot be read, in blocks of 1 MiB: ${_cc_found}" >&2
+            printf '  %-8s%s\n' sha256 "cannot be read, in blocks of 1 MiB: ${_cc_found}" >&2
     fi
-    printf '  %-7s%s\n' report "send these lines to ${_cc_contact:-the operators} ($_cc_prefix/launcher --report)" >&2
+    printf '  %-8s%s\n' report "send these lines to ${_cc_contact:-the operators} ($_cc_prefix/launcher --report)" >&2
 }
 
 # --- the image, mounted once for a user, node and job -----------------------------------------------------------

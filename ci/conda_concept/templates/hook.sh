@@ -9,3 +9,10 @@ case ":${ {{- name }}-}:" in
 esac
 {% endif %}
 {% endfor %}
+{% for name, value in variables %}
+{% if on %}
+export {{ name }}={{ value | sh }}
+{% else %}
+unset {{ name }}
+{% endif %}
+{% endfor %}
