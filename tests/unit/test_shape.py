@@ -27,8 +27,10 @@ ORDER = (
         "identity",
         "layout",
         "record",
+        "conversation",
+        "proposal",
     ),
-    *("render", "plan", "pruning"),
+    *("render", "changelog", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",
