@@ -221,7 +221,9 @@ class Hub:
             elements = [InputGitTreeElement(path, "100644", "blob", sha=sha) for path, sha in blobs]
             tree = repository.create_git_tree(elements, base_tree=base.tree)
             made = repository.create_git_commit(message, tree, [base])
-            repository.get_git_ref(f"heads/{branch}").edit(made.sha, force=False)
+            end = repository.get_git_ref(f"heads/{branch}")
+            end.complete()  # reading and changing a ref have different addresses; only GitHub's answer has the second
+            end.edit(made.sha, force=False)
         return made.sha
 
 
