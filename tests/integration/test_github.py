@@ -54,6 +54,7 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
     assert fake.state.comments[0].body == f"{MARK}\nmine"
     assert fake.state.comments[-1].body == f"{MARK}\nnew"
     assert len(fake.state.comments) == 223
+    assert len(fake.asked) <= 5  # three pages, and the change
 
 
 @pytest.mark.parametrize("kind", ["before", "after", "secondary"])

@@ -155,7 +155,7 @@ class Hub:
         """All comments of a pull request, over all pages."""
         with asking(f"read the comments of #{number}"):
             found = list(self.repository.get_issue(number).get_comments())
-        return [Said(one.id, _login(one.raw_data), one.body or "") for one in found]
+        return [Said(one.id, _login(one.user), one.body or "") for one in found]
 
     def say(self, number: int, mark: str, body: str, *, only_update: bool = False) -> None:
         """Make our comment with this marker, or change it; never two of them.
@@ -256,13 +256,12 @@ def run_facts(raw: Mapping[str, Any]) -> RunFacts:
 
 
 def _pull(raw: "PullRequest") -> PullFacts:
-    head = (raw.raw_data.get("head") or {}).get("repo")  # null where the fork is deleted
     return PullFacts(
         number=raw.number,
-        author=_login(raw.raw_data),
+        author=_login(raw.user),
         head_sha=raw.head.sha,
         head_branch=raw.head.ref,
-        head_repository=str(head["full_name"]) if head else "",
+        head_repository=str(getattr(raw.head.repo, "full_name", "")),  # null where the fork is deleted
         base_branch=raw.base.ref,
         base_sha=raw.base.sha,
         is_open=raw.state == "open",
@@ -272,9 +271,9 @@ def _pull(raw: "PullRequest") -> PullFacts:
     )
 
 
-def _login(raw: Mapping[str, Any]) -> str:
-    """Who wrote it; empty where the account is gone."""
-    return str((raw.get("user") or {}).get("login") or "")
+def _login(user: object) -> str:
+    """Who wrote it; empty where the account is gone. An entry's `raw_data` would be one request more for each."""
+    return str(getattr(user, "login", ""))
 
 
 def newest(runs: Iterable[RunFacts], path: str, event: str) -> RunFacts | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from conda_concept.changelog import Cause, Section, with_section
 from conda_concept.conversation import PullFacts, marker
 from conda_concept.document import MAX_BYTES
-from conda_concept.errors import ConcError, GateError, InputError, RefusedError
+from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
 from conda_concept.github import File, Hub
 from conda_concept.identity import spec_digest
 from conda_concept.lockfile import dumps, loads
@@ -18,7 +18,9 @@ from conda_concept.model import Lock, ReleaseRecord, Source, Spec
 from conda_concept.render import comments, report
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
+from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
+from conda_concept.run import CommandError
 from conda_concept.steps.build import Order, build, release_of
 from conda_concept.steps.candidate import base_digest
 from conda_concept.steps.diff import compare
@@ -177,10 +179,13 @@ class Publication:
     def _excuse(self, pulls: Sequence[PullFacts], error: BaseException) -> None:
         url = self.hub.here.run_url
         heading = Heading(self.name, links=(("run", url),) if url else ())
-        if isinstance(error, GateError):
-            why = error.hint
-        else:
-            why = "The release did not finish, because something failed on our side. Running the job again finishes it."
+        match error:
+            case GateError():
+                why = error.hint
+            case UnsolvableError() | BuildError() | CommandError() | InputError():
+                why = f"As it is on `{self.branch}` now, it cannot be built:\n\n{fenced(str(error)[:6000])}"
+            case _:
+                why = "Something failed on our side, not in what was merged. Running the job again finishes it."
         for pull in pulls:
             self.hub.say(pull.number, marker("release", self.name), render.not_published(self.name, why, heading))
 
