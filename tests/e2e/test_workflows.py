@@ -1,14 +1,16 @@
 """The real workflow files, run by `act` against the fake GitHub, with real builds: what people see, who may do what."""
 
+import io
 import json
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fakegithub import FakeGitHub, Pull, State
+from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT
 from tests.support.forge import Forge, make_channel
 
@@ -71,7 +73,7 @@ def candidates(forge: Forge) -> list[str]:
 
 def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tested(forge: Forge) -> None:
     state, before = forge.state, published(forge)
-    pull = state.open_pull("maintainer", spec(forge, "hello <2"))
+    pull = state.open_pull("maintainer", spec(forge, "hello"))
     run = forge.pull_request(pull)
     forge.report(run)
     forge.report(run)  # the same event, delivered twice
@@ -137,7 +139,7 @@ def test_a_fork_waits_for_a_maintainer(forge: Forge) -> None:
     assert len(state.said(pull.number, "diff:tiny")) == 1
 
     old = pull.head_sha
-    state.push(pull, spec(forge, "world", "hello"))
+    state.push(pull, spec(forge, "world >=1"))
     forge.report(forge.pull_request(pull))
     assert f"Superseded: commit `{pull.head_sha[:12]}`" in build(forge, pull)
     assert old[:12] in build(forge, pull)
@@ -178,9 +180,6 @@ def test_a_hostile_fork_gets_nothing_built_and_nothing_rendered(forge: Forge) ->
 
 
 def _artifact(forge: Forge, run: int) -> bytes:
-    import io
-    import zipfile
-
     found = next(one for one in forge.state.artifacts if one.run == run)
     return zipfile.ZipFile(io.BytesIO(found.data)).read("proposal.json")
 
@@ -259,3 +258,40 @@ def test_what_cannot_be_solved_and_what_touches_nothing(forge: Forge) -> None:
     forge.report(broken)
     assert state.status(pull.head_sha)[0] == "error"
     pull.state = quiet.state = "closed"
+
+
+def test_a_release_that_could_not_be_written_down_is_finished_by_the_next_run(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    config = state.text("environments/tiny/config.yml").replace("the help desk", "somebody else") + "\n"
+    pull = state.open_pull("maintainer", {"environments/tiny/config.yml": config})
+    state.merge(pull.number)
+    forge.fake.faults.append(Fault("POST", "/git/commits", "before", times=1))
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "failure", ran.log
+    after = published(forge)
+    assert after != before  # users have it already; only the writing down is missing
+    assert after not in state.text("CHANGELOG.md")
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert published(forge) == after
+    assert state.text("CHANGELOG.md").count(f"build {after}") == 1
+    (said,) = state.said(pull.number, "release:tiny")
+    assert "is published" in said
+
+
+def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: Forge) -> None:
+    state = forge.state
+    pull = state.open_pull("maintainer", spec(forge, "sadly"))
+    run = forge.pull_request(pull)
+
+    def move(_method: str, path: str) -> None:
+        if path.endswith("/permission"):
+            forge.fake.before = lambda *_: None
+            state.push(pull, spec(forge, "sadly <2"))
+
+    forge.fake.before = move
+    ran = forge.report(run)
+    assert "is at" in ran.log
+    assert state.said(pull.number, "diff:tiny") == []
+    assert state.dispatches == []
+    pull.state = "closed"

@@ -14,6 +14,7 @@ import yaml
 
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
 from tests.support.fakegithub import FakeGitHub, Pull, Run, State
+from tests.support.fakegithub.state import Comment
 from tests.support.tiny import package
 
 TOP = Path(__file__).resolve().parents[2]
@@ -219,15 +220,14 @@ class Forge:
 
     def comment(self, pull: Pull, author: str, body: str) -> Ran:
         """Somebody's comment."""
-        number = 9000 + len(self.state.comments)
-        self.state.comments.append(_comment(number, pull.number, author, body))
-        said = {"id": number, "user": {"login": author}, "body": body}
+        said_as = 9000 + len(self.state.comments)
+        self.state.comments.append(Comment(said_as, pull.number, author, body))
+        said = {"id": said_as, "user": {"login": author}, "body": body}
         issue = {"number": pull.number, "pull_request": {"url": "x"}}
         number = self.runs + 1
         sha = self.state.git("rev-parse", "main")
-        self.state.runs[number] = Run(
-            number, ".github/workflows/build.yml", "issue_comment", sha, "main", self.state.name
-        )
+        path = ".github/workflows/build.yml"
+        self.state.runs[number] = Run(number, path, "issue_comment", sha, "main", self.state.name)
         payload = {"action": "created", "comment": said, "issue": issue}
         return self.run("build.yml", "issue_comment", payload, number)
 
@@ -236,12 +236,6 @@ class Forge:
         sha = self.state.git("rev-parse", branch)
         payload = {"ref": f"refs/heads/{branch}", "after": sha}
         return self.run("release.yml", "push", payload, GITHUB_REF=f"refs/heads/{branch}", GITHUB_REF_NAME=branch)
-
-
-def _comment(number: int, issue: int, author: str, body: str) -> Any:
-    from tests.support.fakegithub.state import Comment
-
-    return Comment(number, issue, author, body)
 
 
 def _ran(out: str, err: str, status: int) -> Ran:

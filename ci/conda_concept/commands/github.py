@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conda_concept.commands.context import Command, Context
 from conda_concept.commands.releases import who
-from conda_concept.errors import InputError
+from conda_concept.errors import InputError, RefusedError
 from conda_concept.render.data import plain
 
 
@@ -42,12 +42,17 @@ def _report(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.report import Report
 
     desk = context.desk
-    if arguments.pull_request:
-        pull = desk.at(arguments.pull_request, arguments.sha)
-        run = desk.hub.run(arguments.run)
-    else:
-        run = desk.hub.run(run_facts(desk.hub.here.event().get("workflow_run") or {"id": 0}).number)
-        pull = desk.pull_of(run)
+    try:
+        if arguments.pull_request:
+            pull = desk.at(arguments.pull_request, arguments.sha)
+            run = desk.hub.run(arguments.run)
+        else:
+            run = desk.hub.run(run_facts(desk.hub.here.event().get("workflow_run") or {"id": 0}).number)
+            pull = desk.pull_of(run)
+    except RefusedError as error:  # a newer commit, or closed meanwhile: nothing is wrong
+        context.reporter.warn(str(error))
+        context.emit({"nothing": error.message}, f"nothing to do: {error.message}")
+        return 0
     done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC)).make()
     lines = [f"{name}: {verdict}" for name, verdict in done.verdicts] or ["nothing to say"]
     context.emit(plain(done), "\n".join([*lines, *(["the build is started"] if done.building else [])]))

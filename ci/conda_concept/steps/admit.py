@@ -17,7 +17,7 @@ from conda_concept.conversation import (
     parse_command,
     still,
 )
-from conda_concept.errors import ConcError, InputError, NotFoundError, RefusedError
+from conda_concept.errors import ConcError, InputError, NetworkError, NotFoundError, RefusedError
 from conda_concept.github.hub import newest
 from conda_concept.lockfile import loads as read_lock
 from conda_concept.render.quote import code, fenced
@@ -75,7 +75,8 @@ def _commanded(desk: Desk, event: Mapping[str, Any]) -> Admitted:
         command = parse_command(str(comment.get("body") or ""))
         if command is None:
             return NOTHING
-        pull = still(hub.pull(int(issue["number"])), hub.pull(int(issue["number"])).head_sha)
+        pull = hub.pull(int(issue["number"]))
+        still(pull, pull.head_sha)
         allowed = may_build(hub.permission(speaker))
         if not allowed and (isinstance(command, BuildIt) or speaker != pull.author):
             raise RefusedError("only people who may write to this repository can ask for that.")
@@ -83,7 +84,9 @@ def _commanded(desk: Desk, event: Mapping[str, Any]) -> Admitted:
     except ConcError as error:
         hub.react(number, int(issue["number"]), "confused")
         hub.say(int(issue["number"]), marker("answer", "command"), _told(str(comment.get("body") or ""), error))
-        raise
+        if isinstance(error, NetworkError):
+            raise
+        return NOTHING  # it is said; a red run would say that something is broken
     hub.react(number, pull.number, "+1")
     return admitted
 
