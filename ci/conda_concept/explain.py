@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from conda_concept.errors import UnsolvableError
+from conda_concept.errors import SolveTimeoutError, UnsolvableError
 from conda_concept.lockfile import split_spec
 from conda_concept.model import Request, Spec
 from conda_concept.solvertext import Chain, chains
@@ -121,7 +121,11 @@ class Tries:
         if left <= 0:
             self.over = True
             return ""
-        return self.session.attempt(requests, virtual=virtual, time_limit=max(left, 1.0))
+        try:
+            return self.session.attempt(requests, virtual=virtual, time_limit=max(left, 1.0))
+        except SolveTimeoutError:
+            self.over = True
+            return ""
 
     def works(self, requests: Sequence[Request], virtual: Mapping[str, str] | None = None) -> bool:
         """Whether `requests` have a solution."""

@@ -57,6 +57,11 @@ def loads(text: str, file: str = "conda-lock.yml") -> Lock:
 
     Anchors and aliases are refused before anything is built, so a small file cannot grow into a big value.
     """
+    with _no_collection():
+        return _loads(text, file)
+
+
+def _loads(text: str, file: str) -> Lock:
     document = _document(text, file)
     if not isinstance(document, dict) or "package" not in document:
         raise InputError(f"{file} is not a conda-lock file: it has no list `package`.")
@@ -84,11 +89,11 @@ def loads(text: str, file: str = "conda-lock.yml") -> Lock:
 def dumps(lock: Lock) -> str:
     """The lock as a conda-lock v1 file, packages in the order of `lock`."""
     models = _models()
-    document = models.Lockfile(
-        package=[_entry(models, package) for package in lock.packages],
-        metadata=models.LockMeta.model_validate(_metadata(lock)),
-    ).dict_for_output()
     with _no_collection():
+        document = models.Lockfile(
+            package=[_entry(models, package) for package in lock.packages],
+            metadata=models.LockMeta.model_validate(_metadata(lock)),
+        ).dict_for_output()
         body = yaml.dump(document, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1_000_000)
     return HEADER + body
 
@@ -133,10 +138,9 @@ def _document(text: str, file: str) -> Any:
     if len(text) > MAX_BYTES:
         raise InputError(f"{file} has {len(text):,} characters; a lock has at most {MAX_BYTES:,}.")
     try:
-        with _no_collection():
-            _refuse_tricks(text, file)
-            node = yaml.compose(text, Loader=_loader())
-            return None if node is None else _plain(node)
+        _refuse_tricks(text, file)
+        node = yaml.compose(text, Loader=_loader())
+        return None if node is None else _plain(node)
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark is not None else file

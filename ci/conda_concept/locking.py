@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rattler import RepoDataRecord
 
 from conda_concept.channels import missing_channels
-from conda_concept.explain import ExplainedError, explain
+from conda_concept.explain import BUDGET, ExplainedError, explain
 from conda_concept.lockcheck import unmet
 from conda_concept.lockfile import digest, merge
 from conda_concept.model import Lock, Package, Spec
@@ -62,7 +62,8 @@ def _solve_platform(
         try:
             records = session.solve(spec.requests, locked=[record for record in kept if _name(record) not in free])
         except NoSolutionError as error:
-            raise ExplainedError(spec.name, explain(session, str(error))) from None
+            found = explain(session, str(error), budget=min(BUDGET, settings.time_limit))
+            raise ExplainedError(spec.name, found) from None
         packages = [session.package(record) for record in records]
         wrong = unmet(packages, spec, session.virtual)
         if wrong:  # never seen; a solver that is wrong must not reach a release

@@ -548,6 +548,8 @@ class Site(Strict):
     test_user: str | None = None
     #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
     host_libraries: tuple[str, ...] = Field(default=(), strict=False)
+    #: How several ranks are started on one node, ready for a command: [/apps/openmpi/bin/mpirun, -n, "4"].
+    mpi_run: tuple[str, ...] = Field(default=(), strict=False)
     #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
     #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
     mounting: Literal["shared", "container"] = "shared"

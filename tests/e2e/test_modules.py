@@ -107,3 +107,25 @@ def test_an_old_release_warns_and_a_young_one_does_not(
     said = {name: ordinary_user.bash(script, f"{name}-1") for name in ("old", "young")}
     assert "demo-23.04 was built on 2023-04-01" in said["old"].stderr
     assert said["young"].stderr == ""
+
+
+@pytest.mark.parametrize("end", ["module unload conda_concept", "module purge"])
+def test_unloading_takes_away_what_was_loaded_though_the_label_has_moved_on(
+    store: Store, module_init: Path, user_dir: Path, ordinary_user: OrdinaryUser, end: str
+) -> None:
+    """A job that loaded a label, and unloads it after another build of that label was published."""
+    text = store.layout.modulefile(DEMO).read_text("utf-8")
+    files = {"demo-23.04": text, "next": text.replace(DEMO.build_id, "cafe0123")}
+    folder = user_dir / "modules" / "conda_concept"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)  # the job itself plays the publisher
+    for name, content in files.items():
+        place = user_dir if name == "next" else folder
+        (place / name).write_text(content, "utf-8")
+    script = SHOW + (
+        f"source {module_init}; module use {user_dir}/modules; first=$(show); module load conda_concept/demo-23.04\n"
+        f'case ":$PATH:" in *:{store.prefix(DEMO)}/bin:*) ;; *) echo not loaded ;; esac\n'
+        f"mv -T {user_dir}/next {folder}/demo-23.04; {end}\n"
+        'diff <(echo "$first") <(show)'
+    )
+    assert ordinary_user.bash(script).stdout == ""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from conda_concept.errors import EXIT_CODES
 from conda_concept.run import run
 from tests.support.tiny import CONFIG, ENVIRONMENT, Tiny, replace_bytes
+from tests.support.user import OrdinaryUser
 
 
 @pytest.fixture
@@ -73,6 +75,36 @@ def test_an_override_stands_for_its_command_and_changes_the_build(tiny: Tiny) ->
     other = tiny.concept("build", "tiny", "--json").data["record"]
     assert other["release"]["build_id"] != plain["release"]["build_id"]
     assert run([f"{other['prefix']}/bin/hello"]).stdout == "mine\n"
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "chmod"])
+def test_a_release_with_a_damaged_image_never_starts(tiny: Tiny, ordinary_user: OrdinaryUser, damage: str) -> None:
+    tiny.concept("lock", "tiny")
+    prefix = Path(tiny.concept("build", "tiny").out.strip())
+    image = prefix / "image.sqsh"
+    hello = [prefix / "bin" / "hello"]
+    # As if it had been released a minute ago.
+    for path in (image, prefix / "release.json"):
+        os.utime(path, (time.time() - 60, time.time() - 60))
+    assert ordinary_user.run(hello).stdout == f"hello 2.0 in {prefix}\n"
+    match damage:
+        case "flip":
+            replace_bytes(image)
+        case "truncate":
+            os.truncate(image, image.stat().st_size // 2)
+        case "remove":
+            image.unlink()
+        case _:
+            image.chmod(0)
+    # A mount from before would go on showing the right bytes.
+    ordinary_user.bash('for m in /tmp/conda_concept."$UID"/*/; do fusermount3 -u -z "$m" || :; done')
+    done = ordinary_user.run(hello, check=False)
+    assert done.returncode != 0
+    assert "hello 2.0" not in done.stdout
+    if damage in ("flip", "truncate"):
+        assert "was changed after it was released" in done.stderr
+        assert "conda-concept verify tiny-26.11" in done.stderr
+    assert tiny.concept("verify").code == 5
 
 
 def test_errors_are_data_for_programs(tiny: Tiny) -> None:

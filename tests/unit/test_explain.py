@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
+from conda_concept.errors import SolveTimeoutError
 from conda_concept.explain import ExplainedError, Tries, explain, find_core
 from conda_concept.model import ExcludeNewer, Request, Spec
 from conda_concept.solvertext import chains
@@ -159,6 +160,18 @@ def test_when_the_time_is_over_it_says_so() -> None:
     found = explain(session, "a b c", budget=2.0, clock=lambda: float(next(ticks)))
     assert not found.complete
     assert "The time for trying changes was over" in str(ExplainedError("demo", found))
+
+
+def test_a_try_that_runs_out_of_time_ends_the_trying_and_not_the_explanation() -> None:
+    def rule(requests: Mapping[str, str], virtual: Mapping[str, str]) -> str | None:
+        del virtual
+        if len(requests) < 3:
+            raise SolveTimeoutError("too long")
+        return "a b"
+
+    found = explain(Rules(spec("a", "b", "c"), rule), "a b")
+    assert not found.complete
+    assert found.remedies == ()
 
 
 @pytest.mark.parametrize("single", [True, False])

@@ -36,7 +36,10 @@ def test_the_comment_has_the_verdict_first_then_what_was_asked_then_risks_then_t
         "**Asked for**",
         "| ➕ | [zarr](https://anaconda.org/conda-forge/zarr) |  | `3.2` | 2\N{NO-BREAK SPACE}MB | asked for |",
         "**Look twice**",
-        "| ⬇️ | [low](https://anaconda.org/conda-forge/low) | `2.0` | `1.0` | 1\N{NO-BREAK SPACE}kB | ⚠️ downgrade; for tool |",
+        (
+            "| ⬇️ | [low](https://anaconda.org/conda-forge/low) | `2.0` | `1.0` | 1\N{NO-BREAK SPACE}kB"
+            " | ⚠️ downgrade; for tool |"
+        ),
         "<details><summary>Also in environment.yml, moved along: 2 upgraded</summary>",
         "<details><summary>Only rebuilt: 1 rebuilt</summary>",
         "<sub>commit `0123456789ab` · compared with main</sub>",

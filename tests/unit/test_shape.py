@@ -30,7 +30,7 @@ ORDER = (
         "conversation",
         "proposal",
     ),
-    *("render", "changelog", "plan", "pruning"),
+    *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",

@@ -135,12 +135,13 @@ class Context:
         """A lock that is fit for a build: from allowed channels only, hashed, whole."""
         from conda_concept.lockcheck import check_lock
         from conda_concept.lockfile import loads
+        from conda_concept.solver import virtual_packages
 
         lock = loads(text)
         problems = [
             problem
             for platform in lock.platforms
-            for problem in check_lock(lock, spec, platform, spec.config.virtual_packages)
+            for problem in check_lock(lock, spec, platform, virtual_packages(spec, platform))
         ]
         if problems:
             raise InputError(f"the lock of {spec.name} does not fit its spec:", problems=problems)

@@ -1,6 +1,7 @@
 """The modulefile of a release: one Tcl text for Environment Modules and Lmod."""
 
 import datetime as dt
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ def render_modulefile(facts: ModuleFacts) -> str:
             label=release.label,
             build_id=release.build_id,
             prefix=launcher.prefix,
+            builds=posixpath.dirname(launcher.prefix),
             variables=environment_variables(launcher),
             paths=path_variables(launcher),
             help_lines=_help_lines(facts, built),

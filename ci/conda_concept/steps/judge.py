@@ -94,4 +94,5 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         host_commands=spec.config.host_commands,
         overrides=tuple(spec.config.overrides),
         protected=(edges.store.site.root,),
+        mpi_run=edges.store.site.mpi_run,
     )

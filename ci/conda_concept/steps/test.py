@@ -16,6 +16,7 @@ from conda_concept.testing.hostside import host_commands
 from conda_concept.testing.junit import read_junit, write_junit
 from conda_concept.testing.plan import Bounds, Planned, Planner, Survey, without_skipped
 from conda_concept.testing.probe import Answers, Interpreter, take_survey
+from conda_concept.testing.ranks import run_ranks
 from conda_concept.testing.session import Session
 
 #: More new failures than this are no flakiness; running them all again would only cost time.
@@ -32,7 +33,7 @@ class Subject:
     about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
     `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
     commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
-    though its user could: the store, for whoever owns it (the prefix always is one).
+    though its user could: the store, for whoever owns it (the prefix always is one). `mpi_run` starts ranks.
     """
 
     release: str
@@ -47,6 +48,7 @@ class Subject:
     host_commands: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    mpi_run: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class _Campaign:
         with reporter.step(f"run {len(main) + len(own)} tests"):
             results += self._in_probe(main, reporter, network=False)
             results += self._in_probe(own, reporter, network=True)
+            results += self._ranks()
         judgement = judged(results, self.config, self.published)
         new = {result.title for result in judgement if result.standing == "new failure"}
         again = [one for one in main if one.test.title in new and one.judge != "static"]
@@ -164,11 +167,15 @@ class _Campaign:
         scripts, skipped = planner.scripts(subject.declared)
         main = [*planner.imports(subject.declared), *planner.commands(), *scripts]
         main, unwanted = without_skipped(main, self.config)
-        own = planner.own(subject.own_tests)
+        own = planner.own({name: text for name, text in subject.own_tests.items() if not name.startswith("mpi/")})
         if own and "pytest" not in survey.names:
             own = []
             skipped.append(TestResult("own", "tests", "skipped", message="there is no pytest in the environment"))
         return [*main, *planner.static(resources.workers * 2)], own, [*skipped, *unwanted]
+
+    def _ranks(self) -> list[TestResult]:
+        subject = self.subject
+        return run_ranks(subject.own_tests, subject.mpi_run, subject.interpreter, self.config)
 
     def _consistency(self, survey: Survey) -> list[TestResult]:
         results = [

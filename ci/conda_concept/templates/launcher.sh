@@ -371,6 +371,12 @@ _cc_debug "called as $0, running $_cc_command of $_cc_label"
 unset {{ name }}
 {% endfor %}
 
+# A release is finished by its record. An image that was written to after that is not what was tested.
+if [ -e "$_cc_prefix/release.json" ] && [ "$_cc_image" -nt "$_cc_prefix/release.json" ]; then
+    _cc_die "$_cc_image was changed after it was released, so it is not started." \
+        "Tell ${_cc_contact:-the operators}; 'conda-concept verify $_cc_label' says what is wrong."
+fi
+
 _cc_runtime=${CONDA_CONCEPT_RUNTIME:-$_cc_runtime}
 # In a container of ours already: the command of another environment. No container can be started in there by every
 # Singularity, but a mount can.

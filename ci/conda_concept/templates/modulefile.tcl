@@ -45,16 +45,24 @@ proc conda_concept_forget { name } {
     unset ::env($name)
 }
 
-conda_concept_set CONDA_PREFIX {{ prefix | tcl }}
+# The label may mean another build by now than the one that was loaded: unloading takes away what loading gave.
+# (Lmod calls the mode "remove", Environment Modules "unload".)
+set prefix {{ prefix | tcl }}
+if {([module-info mode unload] || [module-info mode remove]) && [info exists ::env(CONDA_PREFIX)]
+        && [string first {{ (builds ~ "/") | tcl }} $::env(CONDA_PREFIX)] == 0} {
+    set prefix $::env(CONDA_PREFIX)
+}
+
+conda_concept_set CONDA_PREFIX $prefix
 conda_concept_set CONDA_DEFAULT_ENV {{ label | tcl }}
 {% for name, value in variables %}
 conda_concept_set {{ name | tcl }} {{ value | tcl }}
 {% endfor %}
 {% for name, value in paths %}
-prepend-path {{ name | tcl }} {{ value | tcl }}
+prepend-path {{ name | tcl }} [string map [list {{ prefix | tcl }} $prefix] {{ value | tcl }}]
 {% endfor %}
 # The release's own folder, not an alias: what is loaded now stays the same until it is unloaded.
-prepend-path PATH {{ (prefix ~ "/bin") | tcl }}
+prepend-path PATH $prefix/bin
 {% if old_after %}
 
 if {[module-info mode load] && [clock seconds] > {{ old_after }}} {

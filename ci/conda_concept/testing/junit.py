@@ -22,6 +22,7 @@ def write_junit(report: TestReport, path: Path) -> None:
         ("baseline", report.baseline),
         ("complete", "true" if report.complete else "false"),
         ("results", str(len(report.results))),
+        ("cores", f"{report.cores:.3f}"),
         *(("problem", problem) for problem in report.problems),
         *report.facts,
     ]
@@ -96,8 +97,7 @@ def read_junit(path: Path) -> TestReport:
     results = tuple(_result(case, path) for case in suites[0])
     if not results or facts.get("results") != str(len(results)):
         raise GateError(f"the test result {path} has {len(results)} of {facts.get('results', '?')} results.", hint=hint)
-    seconds = suites[0].time or 0.0
-    own = ("release", "image_sha256", "baseline", "complete", "results", "problem")
+    own = ("release", "image_sha256", "baseline", "complete", "results", "cores", "problem")
     return TestReport(
         release=facts.get("release", ""),
         image_sha256=facts.get("image_sha256", ""),
@@ -105,8 +105,8 @@ def read_junit(path: Path) -> TestReport:
         baseline=facts.get("baseline", ""),
         facts=tuple((name, value) for name, value in pairs if name not in own),
         problems=tuple(value for name, value in pairs if name == "problem"),
-        seconds=seconds,
-        cores=sum(result.cpu for result in results) / seconds if seconds else 0.0,
+        seconds=suites[0].time or 0.0,
+        cores=float(facts.get("cores") or 0),
         complete=facts.get("complete") == "true",
     )
 

@@ -1,0 +1,77 @@
+"""The environment's MPI tests: each program below its `tests/mpi/` is started as several ranks by the site's own MPI.
+
+Ranks are started from outside, through the launcher, as a job does it; so these tests are the only ones that run on
+the host, as the ordinary user, with the host's network.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+from conda_concept.errors import ToolError
+from conda_concept.model import TestsConfig
+from conda_concept.results import TestResult, matching, time_limit
+from conda_concept.run import run
+from conda_concept.testing.probe import Interpreter, drop_to
+
+_LAST_LINES = 40
+
+
+def run_ranks(
+    files: Mapping[str, str], start: Sequence[str], interpreter: Interpreter, config: TestsConfig
+) -> list[TestResult]:
+    """One result a program; `start` is how the site starts ranks (`mpirun -n 4`), nothing runs where that is empty."""
+    programs = sorted(name for name in files if name.startswith("mpi/") and name.endswith(".py"))
+    if not programs:
+        return []
+    tests = [TestResult("mpi", name.removeprefix("mpi/"), "not run") for name in programs]
+    if not start:
+        return [_skipped(test, "the site file does not say how ranks are started (`mpi_run`)") for test in tests]
+    # Below /tmp, which every runtime shows inside; $TMPDIR may be closed to the ordinary user.
+    folder = Path(mkdtemp(prefix="conda-concept-mpi-", dir="/tmp"))
+    try:
+        _write(folder, files, interpreter)
+        return [_one(test, [*start, *interpreter.argv, str(folder / test.name)], interpreter, config) for test in tests]
+    finally:
+        shutil.rmtree(folder)
+
+
+def _write(folder: Path, files: Mapping[str, str], interpreter: Interpreter) -> None:
+    for name, text in files.items():
+        if name.startswith("mpi/"):
+            path = folder / name.removeprefix("mpi/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if interpreter.user is not None:
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, *interpreter.user)
+
+
+def _one(test: TestResult, words: Sequence[str], interpreter: Interpreter, config: TestsConfig) -> TestResult:
+    unwanted = matching(config.skip, test.title)
+    if unwanted is not None:
+        return _skipped(test, unwanted.reason)
+    drop = drop_to(*interpreter.user) if interpreter.user is not None else []
+    started = time.monotonic()
+    environment = {**interpreter.environment, "HOME": str(Path(words[-1]).parent)}
+    limit = time_limit(config, test.title)
+    try:
+        done = run([*drop, *words], env=environment, timeout=limit, check=False)
+    except ToolError as error:
+        seconds = time.monotonic() - started
+        if seconds >= limit:
+            return replace(test, outcome="hang", message=f"no end after {limit:g} s", seconds=seconds)
+        return replace(test, message=error.message, seconds=seconds)
+    seconds = time.monotonic() - started
+    detail = "\n".join((done.stdout + done.stderr).splitlines()[-_LAST_LINES:])
+    if done.returncode == 0:
+        return replace(test, outcome="passed", seconds=seconds)
+    message = f"ended with status {done.returncode}"
+    return replace(test, outcome="fails", message=message, detail=detail, seconds=seconds)
+
+
+def _skipped(test: TestResult, why: str) -> TestResult:
+    return replace(test, outcome="skipped", message=why)
