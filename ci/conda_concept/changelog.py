@@ -45,11 +45,12 @@ class Section:
 
 
 def with_section(text: str, section: Section) -> str:
-    """The changelog with the section at its top; as it is, if it has it already."""
+    """The changelog with the section above all other releases; as it is, if it has it already."""
     text = text.replace("\r\n", "\n").strip() + "\n" if text.strip() else HEADER
     if any(line.startswith(section.heading) for line in text.split("\n")):
         return text
-    first = re.search(r"^## ", text, re.MULTILINE)
+    # What is not released yet stays at the top; people may write there.
+    first = re.search(r"^## (?!\[Unreleased\])", text, re.MULTILINE)
     before, after = (text[: first.start()], text[first.start() :]) if first else (text, "")
     return f"{before.rstrip()}\n\n{render(section)}" + (f"\n{after}" if after else "")
 

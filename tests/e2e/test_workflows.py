@@ -15,6 +15,8 @@ from tests.support.fakegithub.state import BOT
 from tests.support.forge import Forge, make_channel
 
 SPEC = "environments/tiny/environment.yml"
+#: What everybody saw, for reading, and for the gallery.
+SAID = Path(__file__).resolve().parents[2] / ".cache" / "comments"
 LOCK = "environments/tiny/conda-lock.yml"
 
 
@@ -34,6 +36,7 @@ def forge() -> Iterator[Forge]:
             ran = forge.push()
             assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
             yield forge
+            forge.show(SAID)
     finally:
         shutil.rmtree(root)
 
@@ -172,6 +175,13 @@ def test_a_hostile_fork_gets_nothing_built_and_nothing_rendered(forge: Forge) ->
     assert "the lock of this run is refused" in diff(forge, pull)
     assert state.status(pull.head_sha)[0] == "error"
 
+    silent = state.run_of(pull, 7004)  # nothing is touched, it says
+    state.keep(
+        silent.number, "proposal", {"proposal.json": json.dumps(data | {"head": pull.head_sha, "parts": []}).encode()}
+    )
+    assert "leaves it out" in forge.report(silent).log
+    assert state.status(pull.head_sha)[0] == "error"
+
     other = state.run_of(pull, 7003, path=".github/workflows/evil.yml")
     state.keep(other.number, "proposal", {"proposal.json": elsewhere.encode()})
     assert "not of .github/workflows/pull-request.yml" in forge.report(other).log
@@ -295,3 +305,16 @@ def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: F
     assert state.said(pull.number, "diff:tiny") == []
     assert state.dispatches == []
     pull.state = "closed"
+
+
+def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge) -> None:
+    after = published(forge)
+    ran = forge.run("maintenance.yml", "workflow_dispatch", {"inputs": {"roll_back": "tiny-26.11"}})
+    assert ran.jobs.get("Roll back") == "success", ran.log
+    assert ran.jobs.get("Prune and verify") is None
+    assert published(forge) != after
+    ran = forge.run("maintenance.yml", "schedule", {"schedule": "17 15 * * *"})
+    assert ran.jobs.get("Prune and verify") == "success", ran.log
+    assert ran.jobs.get("Roll back") is None
+    assert "candidate of a closed pull request" in ran.log
+    assert candidates(forge) == []

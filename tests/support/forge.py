@@ -195,6 +195,15 @@ class Forge:
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=300)
         return _ran(done.stdout, done.stderr, done.returncode)
 
+    def show(self, folder: Path) -> None:
+        """Every comment as a file: the pull request's number, who, what about."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, one in enumerate(self.state.comments):
+            key = re.match(r"<!-- conda-concept:(\w+)", one.body)
+            name = f"{one.issue}-{number}-{key[1] if key else one.author}.md"
+            (folder / name).write_text(one.body, "utf-8")
+
     # --- what happens on GitHub ---------------------------------------------------------------------------------
 
     def pull_request(self, pull: Pull) -> Run:

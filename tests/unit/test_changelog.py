@@ -65,3 +65,12 @@ def test_many_that_nobody_asked_for_are_counted() -> None:
     assert "- 100 more that nobody asked for by name" in text
     assert "- numpy" in text
     assert "p50" not in text
+
+
+def test_what_is_not_released_yet_stays_at_the_top() -> None:
+    text = "# Changelog\n\n## [Unreleased]\n\n- by hand\n"
+    once = with_section(text, SECTION)
+    assert once.startswith(text)
+    twice = with_section(once, replace(SECTION, build_id="ffffffff"))
+    assert twice.startswith(text)
+    assert twice.index("ffffffff -") < twice.index("1a2b3c4d -")

@@ -87,9 +87,7 @@ def test_what_nearly_is_one_is_said_to_be_none(rest: str) -> None:
         parse_command(f"/{rest}")
 
 
-@pytest.mark.parametrize(
-    "rest", ["refresh", "refresh $(id)", "explain -x", "explain a b", "refresh a/b"]
-)
+@pytest.mark.parametrize("rest", ["refresh", "refresh $(id)", "explain -x", "explain a b", "refresh a/b"])
 def test_a_package_is_one_plain_name(rest: str) -> None:
     with pytest.raises(InputError, match="There are"):
         parse_command(f"/{rest}")

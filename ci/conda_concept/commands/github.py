@@ -37,6 +37,13 @@ def _about(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=int, default=0, metavar="ID", help="the run that brings the proposal")
 
 
+def _nothing(context: Context, error: RefusedError) -> int:
+    """A newer commit, or closed meanwhile: nothing is wrong, and nothing is to be done."""
+    context.reporter.warn(str(error))
+    context.emit({"nothing": error.message}, f"nothing to do: {error.message}")
+    return 0
+
+
 def _report(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.github.hub import run_facts
     from conda_concept.steps.report import Report
@@ -49,11 +56,9 @@ def _report(context: Context, arguments: argparse.Namespace) -> int:
         else:
             run = desk.hub.run(run_facts(desk.hub.here.event().get("workflow_run") or {"id": 0}).number)
             pull = desk.pull_of(run)
-    except RefusedError as error:  # a newer commit, or closed meanwhile: nothing is wrong
-        context.reporter.warn(str(error))
-        context.emit({"nothing": error.message}, f"nothing to do: {error.message}")
-        return 0
-    done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC)).make()
+    except RefusedError as error:
+        return _nothing(context, error)
+    done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC), context.site_name).make()
     lines = [f"{name}: {verdict}" for name, verdict in done.verdicts] or ["nothing to say"]
     context.emit(plain(done), "\n".join([*lines, *(["the build is started"] if done.building else [])]))
     return 0
@@ -80,7 +85,10 @@ def _candidate(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.candidate import Candidate
 
     desk = context.desk
-    pull = desk.at(arguments.pull_request, arguments.sha)
+    try:
+        pull = desk.at(arguments.pull_request, arguments.sha)
+    except RefusedError as error:
+        return _nothing(context, error)
     record = Candidate(desk, context.edges, pull, desk.hub.run(arguments.run), arguments.name).make()
     context.emit(plain(record), record.prefix)
     return 0
@@ -98,7 +106,10 @@ def _settle(context: Context, arguments: argparse.Namespace) -> int:
     names = json.loads(arguments.environments)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError("--environments has to be a JSON list of names.")
-    pull = context.desk.at(arguments.pull_request, arguments.sha)
+    try:
+        pull = context.desk.at(arguments.pull_request, arguments.sha)
+    except RefusedError as error:
+        return _nothing(context, error)
     settle(context.desk, pull, tuple(names), arguments.result)
     context.emit({"result": arguments.result}, arguments.result)
     return 0

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from conda_concept.conversation import PullFacts, RunFacts, marker, may_build, ours, superseded
-from conda_concept.errors import InputError, IntegrityError, NotFoundError
+from conda_concept.document import MAX_BYTES
+from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from conda_concept.matrix import touched
 from conda_concept.proposal import Part, Proposal
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
@@ -30,6 +32,7 @@ class Report:
     run: RunFacts
     pull: PullFacts
     now: dt.datetime
+    site: str
     workflow: str = "build.yml"
 
     def make(self) -> Reported:
@@ -44,16 +47,37 @@ class Report:
         except (InputError, IntegrityError):
             hub.status(pull.head_sha, "error", "The data of this run is not what our job writes: nothing was used.")
             raise
+        paths = hub.changed_files(pull.number)
+        self._refuse_less(proposal, paths)
         if not proposal.parts:
             hub.status(pull.head_sha, "success", "No environment is touched.")
             return Reported(pull, (), building=False)
         trusted = may_build(hub.permission(pull.author))
-        machinery = render.machinery(hub.changed_files(pull.number))
+        machinery = render.machinery(paths)
         said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
         building = trusted and all(one.ready for one in said)
         self._settle(said, building=building)
         verdicts = tuple((one.name, one.verdict) for one in said)
         return Reported(pull, verdicts, building=building)
+
+    def _refuse_less(self, proposal: Proposal, paths: Sequence[str]) -> None:
+        """`RefusedError` where the data leaves out what is touched: silence must not pass the required status."""
+        hub, sha = self.desk.hub, self.pull.head_sha
+        folders = {path.split("/")[1] for path in paths if path.startswith("environments/") and path.count("/") > 1}
+        names = sorted({*self.desk.main.environments(), *folders})
+        for item in touched(paths, names, self.site):
+            if proposal.part(item.environment) is None and self._there(item.environment):
+                hub.status(sha, "error", "The data of this run is not what our job writes: nothing was used.")
+                raise RefusedError(
+                    f"{item.environment} is touched, and the data of run {self.run.number} leaves it out."
+                )
+
+    def _there(self, name: str) -> bool:
+        try:
+            self.desk.hub.file_at(f"environments/{name}/environment.yml", self.pull.head_sha, MAX_BYTES)
+        except InputError as error:
+            return "is missing" not in error.message
+        return True
 
     def _say(self, part: Part, proposal: Proposal, machinery: Sequence[str], *, trusted: bool) -> "_Spoken":
         spoken = self._words(part, proposal, machinery, trusted=trusted)
