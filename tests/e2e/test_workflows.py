@@ -4,15 +4,21 @@ import io
 import json
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from conda_concept.layout import Layout
+from conda_concept.record import parse_release
+from conda_concept.store.usage import in_use
+from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT
 from tests.support.forge import Forge, make_channel
+from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
 #: What everybody saw, for reading, and for the gallery.
@@ -21,7 +27,7 @@ LOCK = "environments/tiny/conda-lock.yml"
 
 
 @pytest.fixture(scope="module")
-def forge() -> Iterator[Forge]:
+def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
     """One repository whose first release is out; every test opens its own pull requests."""
     act = shutil.which("act")
     assert act, "act is not installed; run ./ci/setup"
@@ -38,6 +44,7 @@ def forge() -> Iterator[Forge]:
             yield forge
             forge.show(SAID)
     finally:
+        unmount_all(ordinary_user, root)
         shutil.rmtree(root)
 
 
@@ -307,8 +314,15 @@ def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: F
     pull.state = "closed"
 
 
-def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge) -> None:
+def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user: OrdinaryUser) -> None:
     after = published(forge)
+    unmount_all(ordinary_user, forge.root)
+    layout = Layout(forge.store)
+    found = [parse_release(f"{path.parent.name}/{path.name}") for path in layout.releases.glob("*/*")]
+    for _ in range(100):  # a mount that is taken away ends its server a moment later
+        if not in_use(layout, found):
+            break
+        time.sleep(0.1)
     ran = forge.run("maintenance.yml", "workflow_dispatch", {"inputs": {"roll_back": "tiny-26.11"}})
     assert ran.jobs.get("Roll back") == "success", ran.log
     assert ran.jobs.get("Prune and verify") is None
@@ -316,5 +330,5 @@ def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge) -> None:
     ran = forge.run("maintenance.yml", "schedule", {"schedule": "17 15 * * *"})
     assert ran.jobs.get("Prune and verify") == "success", ran.log
     assert ran.jobs.get("Roll back") is None
-    assert "candidate of a closed pull request" in ran.log
+    assert "candidate of a closed pull request" in ran.log, ran.log
     assert candidates(forge) == []

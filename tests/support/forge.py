@@ -28,6 +28,7 @@ cache: {root}/cache
 runtime: namespace
 binds: [/etc, /usr, /tmp]
 host_libraries: [/usr/lib, /lib]
+node_dir: {root}/node
 """
 CONFIG = """\
 version: "26.11"
@@ -115,6 +116,8 @@ class Forge:
 
     def prepare(self, channels: Path, *names: str) -> None:
         """The repository's first commit, the tool's folder, the two actions, the workflows with a token a job."""
+        (self.root / "node").mkdir()
+        (self.root / "node").chmod(0o1777)
         files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root)}
         for name in names:
             files[f"environments/{name}/environment.yml"] = ENVIRONMENT.format(name=name)
