@@ -72,7 +72,7 @@ def test_the_program_never_comes_from_a_pull_request(path: Path) -> None:
     for job in load(path)["jobs"].values():
         checkouts = [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/checkout")]
         (tool,) = [one for one in checkouts if one["path"] == "tool"]
-        assert tool["ref"] == "${{ vars.CONDA_CONCEPT_REF || github.event.repository.default_branch }}"
+        assert tool["ref"] == "${{ inputs.ref || vars.CONDA_CONCEPT_REF || github.event.repository.default_branch }}"
         data = [one for one in checkouts if "sha" in one.get("ref", "")]
         assert not data or job["permissions"] == {"contents": "read"}
         assert not data or not any("GITHUB_TOKEN" in step.get("env", {}) for step in job["steps"])
