@@ -202,7 +202,9 @@ def _test(context: Context, arguments: argparse.Namespace) -> int:
     context.reporter.summary(markdown)
     if arguments.comment:
         replace_file(arguments.comment, markdown)
-    context.emit(report.as_json(judged.report), report.terminal(judged.report))
+    path = context.layout.tests(release)
+    text = f"{report.terminal(judged.report).rstrip()}\n\nJUnit: {path}"
+    context.emit(report.as_json(judged.report) | {"junit": str(path)}, text)
     return 0 if judged.report.passed else GateError.exit_code
 
 
