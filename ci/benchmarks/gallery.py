@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lockkit import PLATFORM, real_lock, spec_of
+from markdown_it import MarkdownIt
 from realdata import RealData
 
 from conda_concept.changes import diff
@@ -21,7 +22,7 @@ from conda_concept.locking import Wish, solve
 from conda_concept.progress import Reporter
 from conda_concept.render import pullrequest
 from conda_concept.render.diff import Heading
-from conda_concept.run import leave
+from conda_concept.run import CLEAN_ENVIRONMENT, leave, run
 from conda_concept.solver import Settings
 
 TOP = Path(__file__).resolve().parents[2]
@@ -75,23 +76,45 @@ def from_tests() -> dict[str, str]:
     for name, pattern in FROM_TESTS.items():
         matching = [text for text in texts if re.search(pattern, text, re.DOTALL)]
         if not matching:
-            sys.stderr.write(f"no comment of the tests shows {name}; run `ci/test tests/e2e/test_workflows.py` before\n")
+            sys.stderr.write(f"no comment of the tests shows {name}; first run ci/test tests/e2e/test_workflows.py\n")
         else:
             found[name] = matching[0]
     return found
+
+
+def picture(folder: Path, name: str, text: str, style: Path) -> None:
+    """A screenshot of a comment beside its Markdown, by Chromium."""
+    shown = text.partition("\n")[2].replace("[!NOTE]", "**Note**")
+    body = MarkdownIt("gfm-like").render(shown)
+    page = (
+        f"<!doctype html><meta charset='utf-8'><style>{style.read_text('utf-8')} body {{ margin: 16px; }} "
+        f".markdown-body {{ width: 860px; }}</style><article class='markdown-body'>{body}</article>"
+    )
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "page.html"
+        file.write_text(page, "utf-8")
+        # Tall enough for what is open of a long comment; the rest is folded or cut.
+        height = min(1400, 160 + 34 * len(shown.partition("<details>")[0].splitlines()))
+        quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={work}/profile"]
+        what = [f"--window-size=900,{height}", f"--screenshot={folder / name}.png", file.as_uri()]
+        run(["chromium", *quiet, *what], env={**CLEAN_ENVIRONMENT, "HOME": work}, timeout=60)
 
 
 def main(argv: Sequence[str]) -> None:
     """Render everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args(argv).folder
+    parser.add_argument("--style", type=Path, help="pictures too, in this style (npm: github-markdown-css)")
+    options = parser.parse_args(argv)
+    folder: Path = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data), **from_tests()}
     for name, text in comments.items():
         (folder / f"{name}.md").write_text(text, "utf-8")
+        if options.style:
+            picture(folder, name, text, options.style)
         sys.stdout.write(f"{name}: {len(text):,} characters\n")
 
 
