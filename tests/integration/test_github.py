@@ -57,7 +57,7 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
     assert len(fake.asked) <= 5  # three pages, and the change
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "secondary"])
+@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary"])
 def test_a_failure_at_the_post_leaves_one_comment(fake: FakeGitHub, pull: Pull, kind: str) -> None:
     fake.faults.append(Fault("POST", "/comments", kind))
     hub(fake).say(pull.number, MARK, "text")

@@ -9,6 +9,7 @@ from conda_concept.commands.context import Command, Context
 from conda_concept.commands.releases import who
 from conda_concept.errors import InputError, RefusedError
 from conda_concept.render.data import plain
+from conda_concept.render.quote import fenced
 
 
 def _propose_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,8 @@ def _report(context: Context, arguments: argparse.Namespace) -> int:
     except RefusedError as error:
         return _nothing(context, error)
     done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC), context.site_name).make()
+    for table in done.tables:  # GitHub takes a summary of one MiB
+        context.reporter.summary(fenced(table[:300_000]))
     lines = [f"{name}: {verdict}" for name, verdict in done.verdicts] or ["nothing to say"]
     context.emit(plain(done), "\n".join([*lines, *(["the build is started"] if done.building else [])]))
     return 0

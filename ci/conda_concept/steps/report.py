@@ -9,6 +9,7 @@ from conda_concept.document import MAX_BYTES
 from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
 from conda_concept.proposal import Part, Proposal
+from conda_concept.render import diff as render_diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.steps.accept import Desk
@@ -22,6 +23,8 @@ class Reported:
     pull: PullFacts
     verdicts: tuple[tuple[str, str], ...]
     building: bool
+    #: Everything that changes, for the job summary: a comment may have to leave something out.
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Report:
         building = trusted and all(one.ready for one in said)
         self._settle(said, building=building)
         verdicts = tuple((one.name, one.verdict) for one in said)
-        return Reported(pull, verdicts, building=building)
+        return Reported(pull, verdicts, building=building, tables=tuple(one.table for one in said if one.table))
 
     def _refuse_less(self, proposal: Proposal, paths: Sequence[str]) -> None:
         """`RefusedError` where the data leaves out what is touched: silence must not pass the required status."""
@@ -116,7 +119,8 @@ class Report:
         step = render.next_step(self.pull.head_sha, accepted.widened, trusted=trusted)
         notes = (*part.notes, *machinery, *self._behind(part.name, proposal))
         text = render.changes(part.name, replace(heading, next_step=step, notes=notes), diffs)
-        return _Spoken(part.name, "widened" if accepted.widened else "solved", text)
+        verdict = "widened" if accepted.widened else "solved"
+        return _Spoken(part.name, verdict, text, render_diff.text(heading, diffs))
 
     def _behind(self, name: str, proposal: Proposal) -> list[str]:
         main = self.desk.main
@@ -158,6 +162,7 @@ class _Spoken:
     name: str
     verdict: str
     text: str
+    table: str = ""
 
     @property
     def ready(self) -> bool:

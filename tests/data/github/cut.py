@@ -1,7 +1,8 @@
 """Cut GitHub's OpenAPI description to what the fake API serves: `python cut.py api.github.com.json openapi.json`.
 
 The whole description is in npm's package `@octokit/openapi` (`npm pack @octokit/openapi`, then
-`package/generated/api.github.com.json`); the cut was made from version 23.0.2.
+`package/generated/api.github.com.json`); the cut was made from version 23.0.2. Both that package and GitHub's own
+description are under the MIT licence.
 """
 
 import json

@@ -20,7 +20,11 @@ MAX_BODY = 65_536
 
 @dataclass
 class Fault:
-    """What goes wrong with requests that match: `kind` is before, after, secondary, forbidden, rate or truncated."""
+    """What goes wrong with requests that match: `kind` says how.
+
+    before, after: 502 before or after the write. lost: the write is done, and the connection ends without an answer.
+    secondary, rate: GitHub's limits. forbidden: 403. truncated: half of an artifact.
+    """
 
     method: str
     path: str
@@ -135,6 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
             if refusal.status == 403:
                 fake.denied.append(f"{method} {path} with {ask.token or 'no token'}: {refusal}")
             self._json(refusal.status, {"message": str(refusal)}, {})
+            return
+        if self._fault(fake, method, path, "lost"):
+            self.close_connection = True  # it is done, and nobody hears of it
             return
         if self._fault(fake, method, path, "after"):
             self._json(502, {"message": "Bad gateway"}, {})
