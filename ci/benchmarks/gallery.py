@@ -36,10 +36,9 @@ HEADING = Heading(
 )
 #: Name in the gallery -> what a comment of the tests has to hold.
 FROM_TESTS = {
-    "added-package": r"conda-concept:diff.*Asked for.*world",
+    "added-package": r"conda-concept:diff.*being built and tested.*Asked for.*",
     "built-and-tested": r"conda-concept:build.*### ✅.*Try it now",
     "failed-tests": r"conda-concept:build.*sadly not",
-    "runner-died": r"conda-concept:build.*on our side",
     "superseded": r"conda-concept:build.*Superseded",
     "waits-for-a-maintainer": r"conda-concept:diff.*a maintainer can start the build",
     "refused": r"conda-concept:diff.*lock of this run is refused",
@@ -111,6 +110,8 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data), **from_tests()}
+    again = f"A maintainer can start it again with a comment `/build {HEADING.commit}`"
+    comments["runner-died"] = pullrequest.unfinished("analysis3", "the job ended: failure", HEADING, again=again)
     for name, text in comments.items():
         (folder / f"{name}.md").write_text(text, "utf-8")
         if options.style:

@@ -148,6 +148,10 @@ def test_a_fork_waits_for_a_maintainer(forge: Forge) -> None:
     assert ran.jobs == {"Guard": "success", "Propose anew": "success", "Report anew": "success"}, ran.log
     assert len(state.said(pull.number, "diff:tiny")) == 1
 
+    ran = forge.comment(pull, "maintainer", "/refresh python")
+    assert ran.jobs["Report anew"] == "success", ran.log
+    assert "python was free to move, as asked." in diff(forge, pull)
+
     old = pull.head_sha
     state.push(pull, spec(forge, "world >=1"))
     forge.report(forge.pull_request(pull))

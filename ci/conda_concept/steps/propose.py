@@ -71,7 +71,8 @@ class Proposer:
         solved = solve(spec, previous, wish, self.settings, self.reporter)
         notes = [note[:1000] for note in solved.notes[:190]]
         if package:
-            notes.append(f"`{package}` was free to move." if package in known else f"`{package}` is not in the lock.")
+            said = "was free to move, as asked" if package in known else "is not in the lock"
+            notes.append(f"{package} {said}.")
         return Part(
             name=item.environment,
             outcome="solved",
