@@ -18,6 +18,7 @@ root: {root}/store
 scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
+singularity: /opt/singularity/bin/singularity
 binds: [/etc, /usr, /tmp]
 """
 CONFIG = 'version: "26.11"\ndescription: tiny\n'

@@ -7,7 +7,7 @@ import ast
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conda_concept.results import Outcome, TestResult
 
@@ -80,18 +80,7 @@ def classify(test: TestResult, raw: Mapping[str, object], expected_file: str = "
     note = ""
     if outcome == "passed" and facts.texts("write"):
         note = f"tried to write {facts.texts('write')[0]}, and copes without"
-    return TestResult(
-        kind=test.kind,
-        name=test.name,
-        package=test.package,
-        outcome=outcome,
-        message=message,
-        detail="" if outcome == "passed" else _last_lines(facts.tail),
-        note=note,
-        seconds=facts.seconds,
-        cpu=facts.cpu,
-        memory=facts.memory,
-    )
+    return replace(_measured(test, facts, outcome, message), note=note)
 
 
 def _ended(facts: Facts) -> tuple[Outcome, str] | None:
@@ -159,17 +148,13 @@ def command_result(test: TestResult, raw: Mapping[str, object]) -> TestResult:
     """The result of a command or script: its exit status, within the same limits."""
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _status(facts)
-    return TestResult(
-        kind=test.kind,
-        name=test.name,
-        package=test.package,
-        outcome=outcome,
-        message=message,
-        detail="" if outcome == "passed" else _last_lines(facts.tail),
-        seconds=facts.seconds,
-        cpu=facts.cpu,
-        memory=facts.memory,
-    )
+    return _measured(test, facts, outcome, message)
+
+
+def _measured(test: TestResult, facts: Facts, outcome: Outcome, message: str) -> TestResult:
+    detail = "" if outcome == "passed" else _last_lines(facts.tail)
+    measured = replace(test, seconds=facts.seconds, cpu=facts.cpu, memory=facts.memory)
+    return replace(measured, outcome=outcome, message=message, detail=detail)
 
 
 def _status(facts: Facts) -> tuple[Outcome, str]:
