@@ -265,6 +265,20 @@ def test_failed_tests_stay_where_they_are(forge: Forge) -> None:
     pull.state = "closed"
 
 
+def test_a_new_channel_is_never_built_unasked(forge: Forge) -> None:
+    state = forge.state
+    config = state.text("environments/tiny/config.yml") + "\nallowed_channels: [conda-forge, elsewhere]\n"
+    files: dict[str, str | None] = {"environments/tiny/config.yml": config, "environments/tiny/tests/test_x.py": "x\n"}
+    pull = state.open_pull("maintainer", files)
+    forge.report(forge.pull_request(pull))
+    assert "a maintainer has to look" in diff(forge, pull)
+    assert "`channel elsewhere`" in diff(forge, pull)
+    assert "This pull request also changes smoke tests" in diff(forge, pull)
+    assert state.dispatches == []
+    assert state.status(pull.head_sha) == ("pending", "Solved; waits for a maintainer to start the build.")
+    pull.state = "closed"
+
+
 def test_what_cannot_be_solved_and_what_touches_nothing(forge: Forge) -> None:
     state = forge.state
     pull = state.open_pull("maintainer", spec(forge, "worlt"))
