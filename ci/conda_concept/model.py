@@ -336,11 +336,16 @@ class ImageFact:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a release comes from; empty strings where it is not known (a laptop)."""
+    """Where a release comes from; empty strings where it is not known (a laptop).
+
+    `base_lock` is the digest of the lock that its own lock was solved from: a merge that still starts from there
+    publishes this very release.
+    """
 
     commit: str = ""
     pull_request: str = ""
     author: str = ""
+    base_lock: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Repository:
 
     def tests(self, name: str) -> dict[str, str]:
         """The environment's own test files: path below its `tests/` to text."""
+        if name not in self.environments():  # a new one, known only from a pull request's data
+            return {}
         folder = self.folder(name) / "tests"
         return {
             str(path.relative_to(folder)): read_text(path, MAX_BYTES)
@@ -118,10 +120,42 @@ class Repository:
 
     def changed_since(self, ref: str) -> tuple[str, ...]:
         """Paths that differ between the merge base with `ref` and the working tree, new files included."""
-        base = self._git("merge-base", self.commit(ref), "HEAD").stdout.strip()
+        base = self.merge_base(ref)
         changed = self._git("diff", "--name-only", "-z", "--no-renames", base, "--").stdout
         new = self._git("ls-files", "-z", "--others", "--exclude-standard").stdout
         return tuple(sorted({path for path in (changed + new).split("\0") if path}))
+
+    def merge_base(self, ref: str) -> str:
+        """The commit that the checkout and `ref` have in common last."""
+        try:
+            return self._git("merge-base", self.commit(ref), "HEAD").stdout.strip()
+        except CommandError as error:
+            raise NotFoundError(
+                f"`{ref}` and the checkout have no commit in common.",
+                hint="In CI, check out with the history (fetch-depth: 0).",
+            ) from error
+
+    def is_ancestor(self, sha: str) -> bool:
+        """Whether a commit is in the history of the checkout."""
+        try:
+            self._git("merge-base", "--is-ancestor", self.commit(sha), "HEAD")
+        except (CommandError, NotFoundError):
+            return False
+        return True
+
+    def since_locked(self, name: str) -> tuple[str, ...]:
+        """The commits of the main line that changed an environment after its lock was last committed, oldest first."""
+        path = f"environments/{name}"
+        last = self._git("log", "-1", "--first-parent", "--format=%H", "--", f"{path}/conda-lock.yml").stdout.strip()
+        span = f"{last}..HEAD" if last else "HEAD"
+        found = self._git("log", "--first-parent", "--reverse", "--format=%H", span, "--", path)
+        return tuple(found.stdout.split())
+
+    def subject(self, sha: str) -> tuple[str, str]:
+        """A commit's first line and its author's name."""
+        found = self._git("show", "--no-patch", "--format=%s%x00%an", self.commit(sha)).stdout.strip()
+        title, _, author = found.partition("\0")
+        return title, author
 
     def site(self, name: str, environ: Mapping[str, str] | None) -> Site:
         """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file; see `read_site` for `environ`."""

@@ -27,8 +27,10 @@ ORDER = (
         "identity",
         "layout",
         "record",
+        "conversation",
+        "proposal",
     ),
-    *("render", "operations", "plan", "pruning"),
+    *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.
     *(
         "progress",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from conda_concept.assembly import Assembler
     from conda_concept.download import Cache
     from conda_concept.solver import Settings
+    from conda_concept.steps.accept import Desk
     from conda_concept.steps.edges import Edges
     from conda_concept.store import Store
     from conda_concept.store.finding import Prefer
@@ -95,6 +96,14 @@ class Context:
 
         settings = self.solver_settings()
         return Edges(self.repository, self.store, self.assembler, settings, self.reporter, self.workers)
+
+    @cached_property
+    def desk(self) -> "Desk":
+        """GitHub, and the checkout of the main branch, as a job of GitHub Actions has them."""
+        from conda_concept.github import Hub, Surroundings
+        from conda_concept.steps.accept import Desk
+
+        return Desk(Hub(Surroundings.of(self.environ)), self.repository)
 
     def solver_settings(self, time_limit: float | None = None) -> "Settings":
         """How this run solves."""

@@ -1,0 +1,97 @@
+"""`CHANGELOG.md`, written by the release job alone, for users: Keep a Changelog's form, one section a release."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conda_concept.model import Change, Diff
+from conda_concept.render.quote import markdown
+
+HEADER = """\
+# Changelog
+
+What changed in each environment, newest first, in the form of [Keep a Changelog](https://keepachangelog.com/en/1.1.0/).
+The release job writes this file: there is nothing to edit here.
+"""
+#: More lines than this about packages that nobody asked for say less than their number.
+MOST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why there is a release: a pull request (`number`, its title and author), or a commit of somebody's."""
+
+    number: int
+    title: str
+    author: str
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One release: `label` and `build_id`, the day (ISO 8601), the repository's address for links, why, and what."""
+
+    label: str
+    build_id: str
+    day: str
+    home: str
+    causes: tuple[Cause, ...]
+    diffs: tuple[Diff, ...]
+
+    @property
+    def heading(self) -> str:
+        """The line that says that it is there already."""
+        return f"## {self.label}, build {self.build_id}"
+
+
+def with_section(text: str, section: Section) -> str:
+    """The changelog with the section above all other releases; as it is, if it has it already."""
+    text = text.replace("\r\n", "\n").strip() + "\n" if text.strip() else HEADER
+    if any(line.startswith(section.heading) for line in text.split("\n")):
+        return text
+    # What is not released yet stays at the top; people may write there.
+    first = re.search(r"^## (?!\[Unreleased\])", text, re.MULTILINE)
+    before, after = (text[: first.start()], text[first.start() :]) if first else (text, "")
+    return f"{before.rstrip()}\n\n{render(section)}" + (f"\n{after}" if after else "")
+
+
+def render(section: Section) -> str:
+    """The section as Markdown."""
+    parts = [f"{section.heading} - {section.day}"]
+    parts += ["\n".join(f"- {_cause(cause, section.home)}" for cause in section.causes)] if section.causes else []
+    changes = [change for diff in section.diffs for change in diff.changes if change.kind != "rebuild"]
+    for title, kinds in (("Added", ("added",)), ("Removed", ("removed",)), ("Changed", ())):
+        some = [one for one in changes if (one.kind in kinds if kinds else one.kind not in ("added", "removed"))]
+        if some:
+            parts.append(f"### {title}\n\n{_listed(some)}")
+    rebuilt = sum(change.kind == "rebuild" for diff in section.diffs for change in diff.changes)
+    if rebuilt:
+        parts.append(f"{rebuilt:,} package{'s' if rebuilt > 1 else ''} only rebuilt.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cause(cause: Cause, home: str) -> str:
+    link = f"[#{cause.number}]({home}/pull/{cause.number})" if cause.number else f"`{cause.commit[:12]}`"
+    by = f" by {markdown(cause.author)}" if cause.author else ""
+    return f"{markdown(cause.title)} ({link}{by})"
+
+
+def _listed(changes: Sequence[Change]) -> str:
+    """Asked for and flagged ones first and all of them; then others, up to a number."""
+    first = [change for change in changes if change.demanded or change.requested or change.flags]
+    rest = [change for change in changes if change not in first]
+    shown = [*first, *(rest if len(first) + len(rest) <= MOST else [])]
+    left = len(changes) - len(shown)
+    lines = [f"- {_line(change)}" for change in shown]
+    return "\n".join([*lines, *([f"- {left:,} more that nobody asked for by name"] if left else [])])
+
+
+def _line(change: Change) -> str:
+    name = markdown(change.name)
+    if change.kind == "added" and change.new:
+        return f"{name} {markdown(change.new.version)}"
+    if change.kind == "removed" and change.old:
+        return f"{name} {markdown(change.old.version)}"
+    old, new = (package.version if package else "" for package in (change.old, change.new))
+    what = f" ({change.kind})" if change.kind in ("downgrade", "channel") else ""
+    return f"{name} {markdown(old)} → {markdown(new)}{what}"

@@ -1,0 +1,185 @@
+"""What is said on GitHub, as values: whose run it is, what a comment asks for, who may ask, which comment is ours.
+
+Nothing here asks GitHub anything; the rules are from GitHub's documentation and are tested from values alone.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conda_concept.errors import InputError, RefusedError
+
+#: A full commit, as a command has to name it: a short one can be made to fit another commit.
+SHA = re.compile(r"[0-9a-f]{40}")
+_PACKAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+#: Permissions of a collaborator, as `GET …/collaborators/USER/permission` says them, that may start a build.
+MAY_BUILD = frozenset({"write", "maintain", "admin"})
+#: The workflow whose runs bring proposals, and the one whose own runs may (an answer to `/relock`).
+PROPOSING = ".github/workflows/pull-request.yml"
+BUILDING = ".github/workflows/build.yml"
+
+
+# --- which pull request a run belongs to --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A workflow run, as the API says it. `head_repository` is empty where the fork is gone."""
+
+    number: int
+    path: str
+    event: str
+    conclusion: str
+    head_sha: str
+    head_branch: str
+    head_repository: str
+    repository: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PullFacts:
+    """A pull request, as the API says it; `merged` is the commit that it became, empty while it is not merged."""
+
+    number: int
+    author: str
+    head_sha: str
+    head_branch: str
+    head_repository: str
+    base_branch: str
+    base_sha: str = ""
+    is_open: bool = True
+    merged: str = ""
+    title: str = ""
+    base_repository: str = ""
+
+    @property
+    def from_fork(self) -> bool:
+        """Whether it comes from another repository; that of a deleted fork is unknown, and another one."""
+        return not self.head_repository or self.head_repository != self.base_repository
+
+
+def bind(run: RunFacts, pulls: Iterable[PullFacts]) -> PullFacts:
+    """The one open pull request that a run was made for, or `RefusedError`.
+
+    The run's own list of pull requests is empty for forks, and a branch's name can be anything; so it is the head's
+    commit *and* repository that have to agree, of exactly one open pull request.
+    """
+    if run.path != PROPOSING or run.event != "pull_request":
+        raise RefusedError(f"run {run.number} is one of {run.path} for {run.event}, not of {PROPOSING}.")
+    if not SHA.fullmatch(run.head_sha) or not _REPOSITORY.fullmatch(run.head_repository):
+        raise RefusedError(f"run {run.number} does not say which commit of which repository it is about.")
+    found = [
+        pull
+        for pull in pulls
+        if pull.is_open and pull.head_sha == run.head_sha and pull.head_repository == run.head_repository
+    ]
+    if len(found) != 1:
+        what = "no open pull request" if not found else f"{len(found)} open pull requests"
+        raise RefusedError(
+            f"{what} with the head {run.head_sha[:12]} of {run.head_repository}: nothing is posted.",
+            hint="A newer commit has its own run." if not found else "Close one of them.",
+        )
+    return found[0]
+
+
+def still(pull: PullFacts, sha: str) -> PullFacts:
+    """The pull request, if it is open and its head is still `sha`; `RefusedError` otherwise."""
+    if not pull.is_open:
+        raise RefusedError(f"pull request #{pull.number} is closed.")
+    if pull.head_sha != sha:
+        raise RefusedError(
+            f"pull request #{pull.number} is at {pull.head_sha[:12]} now, this is about {sha[:12]}.",
+            hint="A newer commit has its own run.",
+        )
+    return pull
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BuildIt:
+    """`/build SHA`: build and test this very commit."""
+
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relock:
+    """`/relock`: solve again; `/refresh PKG`: and let this package move."""
+
+    package: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """`/explain PKG`: who wants it, and what stands in the way of a newer one."""
+
+    package: str
+
+
+Command = BuildIt | Relock | Explain
+USAGE = "`/build SHA` (all 40 digits), `/relock`, `/refresh PACKAGE`, `/explain PACKAGE`"
+
+
+def parse_command(body: str) -> Command | None:
+    """The command in a comment; None where its first line is none, `InputError` where it is one that is not right.
+
+    Only the first line counts, and it is all of the command: a quotation or an example further down starts nothing.
+    """
+    line = body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+    words = line.split()
+    if not words or words[0] not in ("/build", "/relock", "/refresh", "/explain"):
+        return None
+    match words:
+        case ["/build", sha] if SHA.fullmatch(sha):
+            return BuildIt(sha)
+        case ["/relock"]:
+            return Relock()
+        case ["/refresh", name] if _PACKAGE.fullmatch(name):
+            return Relock(name.lower())
+        case ["/explain", name] if _PACKAGE.fullmatch(name):
+            return Explain(name.lower())
+        case _:
+            raise InputError(f"`{line[:80]}` is not a command that I know.", hint=f"There are {USAGE}.")
+
+
+def may_build(permission: str | None) -> bool:
+    """Whether somebody with this permission (None: it could not be learnt) may start what writes to the site."""
+    return permission in MAY_BUILD
+
+
+# --- comments -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A comment that is there: its number, its author's login, its text."""
+
+    number: int
+    author: str
+    body: str
+
+
+def marker(key: str, name: str) -> str:
+    """The first line of a comment of ours: one comment for each key (`diff`, `build`, `release`) and environment."""
+    return f"<!-- conda-concept:{key}:{name} -->"
+
+
+def ours(comments: Iterable[Said], mark: str, author: str) -> Said | None:
+    """The comment with this marker on its first line, by this author: the first, if a mishap left two."""
+    for comment in comments:
+        if comment.author == author and comment.body.replace("\r\n", "\n").split("\n", 1)[0].strip() == mark:
+            return comment
+    return None
+
+
+def superseded(body: str, sha: str) -> str:
+    """A comment of ours about an older commit, told apart from one that is wrong; saying it twice changes nothing."""
+    first, _, rest = body.replace("\r\n", "\n").partition("\n")
+    note = f"> [!NOTE]\n> Superseded: commit `{sha[:12]}` came after this. What it says is about the commit below.\n"
+    if rest.startswith("> [!NOTE]\n> Superseded: "):
+        rest = rest.split("\n\n", 1)[-1]
+    return f"{first}\n{note}\n{rest}"

@@ -1,0 +1,128 @@
+"""candidate: build and test, on the site, what a pull request asks for: its spec and lock as data, all else main's."""
+
+from dataclasses import dataclass
+
+from conda_concept.conversation import PullFacts, RunFacts, marker
+from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
+from conda_concept.lockfile import digest
+from conda_concept.model import Lock, Release, ReleaseRecord, Source
+from conda_concept.proposal import Proposal
+from conda_concept.render import comments, report
+from conda_concept.render import pullrequest as render
+from conda_concept.render.diff import Heading
+from conda_concept.run import CommandError
+from conda_concept.steps.accept import Desk
+from conda_concept.steps.build import Order, build
+from conda_concept.steps.edges import Edges
+from conda_concept.steps.judge import judge, published
+
+#: What a build says about the change itself; everything else is a failure of ours.
+THEIRS = (BuildError, CommandError, InputError)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One build for one environment of one pull request."""
+
+    desk: Desk
+    edges: Edges
+    pull: PullFacts
+    run: RunFacts
+    name: str
+
+    def make(self) -> ReleaseRecord:
+        """Build, test, offer for a try, and say so; what failed is said too, and raised again."""
+        proposal = self.desk.proposal(self.run, self.pull)
+        part = proposal.part(self.name)
+        if part is None or part.outcome != "solved":
+            raise RefusedError(f"run {self.run.number} has no lock for {self.name}.")
+        self._say(render.started(self.name, self._heading))
+        try:
+            return self._build(proposal)
+        except GateError:
+            raise  # the comment is there
+        except THEIRS as error:
+            self._say(render.broken(self.name, str(error), self._heading))
+            self.desk.hub.status(self.pull.head_sha, "failure", f"{self.name} cannot be built; the comment says why.")
+            raise
+        except (ConcError, KeyboardInterrupt) as error:
+            again = f"A maintainer can start it again with a comment `/build {self.pull.head_sha}`"
+            self._say(render.unfinished(self.name, str(error), self._heading, again=again))
+            self.desk.hub.status(self.pull.head_sha, "error", "Not your change: the build failed on our side.")
+            raise
+
+    def _build(self, proposal: Proposal) -> ReleaseRecord:
+        part = proposal.part(self.name)
+        if part is None:
+            raise RefusedError(f"run {self.run.number} says nothing about {self.name}.")
+        accepted = self.desk.accept(part, proposal)
+        source = Source(
+            commit=self.pull.head_sha,
+            pull_request=str(self.pull.number),
+            author=self.pull.author,
+            base_lock=base_digest(accepted.before),
+        )
+        edges, spec = self.edges, accepted.spec
+        known = spec.name in edges.repository.environments()
+        overrides = edges.repository.overrides(spec) if known else ()  # main's files, never the pull request's
+        order = Order(spec, accepted.lock, accepted.text, source, overrides)
+        built = build(order, edges.store, edges.assembler)
+        judged = judge(built.record.release, spec, edges, again=False)
+        trial = self._expose(built.record.release) if judged.report.passed else None
+        before = published(built.record.release, edges)
+        text = comments.build_comment(
+            built.record,
+            edges.store.reader.record(before) if before else None,
+            judged.report,
+            trial,
+        )
+        self._say(text)
+        if not judged.report.passed:
+            self.desk.hub.status(self.pull.head_sha, "failure", f"{self.name} is built, but its tests say no.")
+            raise GateError(report.verdict_line(judged.report))
+        return built.record
+
+    def _expose(self, release: Release) -> comments.Trial:
+        name = f"{self.name}-pr{self.pull.number}"
+        folder = self.edges.store.expose(release, name)
+        return comments.Trial(str(folder), f"{self.edges.store.layout.product}/{name}")
+
+    @property
+    def _heading(self) -> Heading:
+        url = self.desk.hub.here.run_url
+        return Heading(self.name, commit=self.pull.head_sha, links=(("run", url),) if url else ())
+
+    def _say(self, text: str) -> None:
+        """Say it while the head is what it is about; afterwards a newer commit has its own comment."""
+        try:
+            self.desk.at(self.pull.number, self.pull.head_sha)
+        except RefusedError as error:
+            self.edges.reporter.warn(f"not said in the pull request: {error.message}")
+            return
+        self.desk.hub.say(self.pull.number, marker("build", self.name), text)
+
+
+def base_digest(before: Lock | None) -> str:
+    """What a lock was solved from: its digest for the platforms that it has; `none` for a first lock."""
+    return "none" if before is None else " ".join(digest(before, platform) for platform in sorted(before.platforms))
+
+
+def settle(desk: Desk, pull: PullFacts, names: tuple[str, ...], result: str) -> None:
+    """The last word on all builds of a commit: `result` is GitHub's word on the job matrix.
+
+    A runner that died has said nothing: then the comments say so, as a failure of ours.
+    """
+    hub = desk.hub
+    if result == "success":
+        hub.status(pull.head_sha, "success", "Built and tested; merging publishes it.")
+        return
+    unfinished = False
+    for name in names:
+        mark, heading = marker("build", name), Heading(name, commit=pull.head_sha)
+        silent = render.started(name, heading).split("\n")[1]
+        if any(one.body.startswith(f"{mark}\n{silent}") for one in hub.comments(pull.number)):
+            again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
+            hub.say(pull.number, mark, render.unfinished(name, f"the job ended: {result}", heading, again=again))
+            unfinished = True
+    if unfinished or result == "cancelled":
+        hub.status(pull.head_sha, "error", "Not your change: the build did not finish on our side.")

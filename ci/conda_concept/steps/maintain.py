@@ -1,0 +1,26 @@
+"""maintain: what is done to a store every night: remove what nobody needs, read everything again."""
+
+from dataclasses import dataclass
+
+from conda_concept.github import Hub
+from conda_concept.progress import Reporter
+from conda_concept.steps.prune import Pruned, prune
+from conda_concept.steps.publish import Asked
+from conda_concept.steps.verify import Verified, verify
+from conda_concept.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What was removed, and what is not as its record says."""
+
+    pruned: Pruned
+    verified: Verified
+
+
+def maintain(store: Store, hub: Hub, asked: Asked, reporter: Reporter) -> Maintained:
+    """Prune with the pull requests that are closed, then compare every release with its record."""
+    with reporter.step("prune"):
+        pruned = prune(store, asked, [str(number) for number in hub.closed_pulls()])
+    with reporter.step("verify"):
+        return Maintained(pruned, verify(store, (), reporter))

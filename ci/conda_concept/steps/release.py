@@ -1,0 +1,230 @@
+"""release: publish what was merged: the candidate that was tested, or what is built now; then write it down.
+
+Every part can be done twice: a run that ended early is finished by the next one, and nothing doubles.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conda_concept.changelog import Cause, Section, with_section
+from conda_concept.conversation import PullFacts, marker
+from conda_concept.document import MAX_BYTES
+from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
+from conda_concept.github import File, Hub
+from conda_concept.identity import spec_digest
+from conda_concept.lockfile import dumps, loads
+from conda_concept.locking import Wish, solve
+from conda_concept.model import Lock, ReleaseRecord, Source, Spec
+from conda_concept.render import comments, report
+from conda_concept.render import pullrequest as render
+from conda_concept.render.diff import Heading
+from conda_concept.render.quote import fenced
+from conda_concept.repository import Repository
+from conda_concept.run import CommandError
+from conda_concept.steps.build import Order, build, release_of
+from conda_concept.steps.candidate import base_digest
+from conda_concept.steps.diff import compare
+from conda_concept.steps.edges import Edges
+from conda_concept.steps.judge import judge, published
+from conda_concept.steps.publish import Asked, publish_release
+
+CHANGELOG = "CHANGELOG.md"
+_SPEC_FILES = ("environment.yml", "config.yml")
+#: GitHub starts no workflow for a commit that says this.
+QUIET = "[skip ci]"
+
+
+def due(repository: Repository) -> tuple[str, ...]:
+    """The environments that were changed after their lock was last committed: what a release has to look at."""
+    return tuple(name for name in repository.environments() if repository.since_locked(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What came of it. `rebuilt` says why the tested candidate was not taken, empty where it was."""
+
+    record: ReleaseRecord | None
+    rebuilt: str = ""
+    commit: str = ""
+    nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be published: an order that is a candidate already, or has to be built."""
+
+    order: Order
+    rebuilt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One environment of the branch that is checked out."""
+
+    hub: Hub
+    edges: Edges
+    name: str
+    branch: str
+    asked: Asked
+
+    def make(self) -> Released:
+        """Publish, tell, write down, clean up."""
+        spec = self.edges.repository.spec(self.name)
+        text = self.edges.repository.lock_text(self.name)
+        main = loads(text) if text is not None else None
+        commits = self.edges.repository.since_locked(self.name)
+        if not commits:
+            return Released(None, nothing=f"{spec.label} is what is locked and published: nothing to do")
+        if not self._current():
+            return Released(None, nothing=f"{self.branch} has moved on; its newest commit has a run of its own")
+        pulls, causes = self._causes(commits)
+        try:
+            plan = self._plan(spec, main, text, pulls)
+            record, comment = self._publish(plan, spec)
+        except (ConcError, KeyboardInterrupt) as error:
+            self._excuse(pulls, error)
+            raise
+        words = comment if not plan.rebuilt else _with_reason(comment, plan.rebuilt)
+        for pull in pulls:
+            self.hub.say(pull.number, marker("release", self.name), words)
+        commit = self._write_down(plan.order, main, record, causes)
+        self.edges.store.hide([f"{self.name}-pr{pull.number}" for pull in pulls])
+        return Released(record, plan.rebuilt, commit)
+
+    def _current(self) -> bool:
+        """Whether what people ask for at the end of the branch is what is checked out here."""
+        tip = self.hub.tip(self.branch)
+        if tip == self.edges.repository.head():
+            return True
+        for file in _SPEC_FILES:
+            path = f"environments/{self.name}/{file}"
+            if self.hub.file_at(path, tip, MAX_BYTES) != (self.edges.repository.root / path).read_text("utf-8"):
+                return False
+        return True
+
+    def _causes(self, commits: Sequence[str]) -> tuple[list[PullFacts], tuple[Cause, ...]]:
+        pulls: dict[int, PullFacts] = {}
+        causes: dict[object, Cause] = {}
+        for sha in commits:
+            found = [one for one in self.hub.pulls_of(sha) if one.base_branch == self.branch]
+            for pull in found:
+                pulls[pull.number] = pull
+                causes[pull.number] = Cause(pull.number, pull.title, pull.author)
+            if not found:
+                title, author = self.edges.repository.subject(sha)
+                causes[sha] = Cause(0, title, author, sha)
+        return list(pulls.values()), tuple(causes.values())
+
+    # --- what is published --------------------------------------------------------------------------------------
+
+    def _plan(self, spec: Spec, main: Lock | None, text: str | None, pulls: Sequence[PullFacts]) -> _Plan:
+        tested = self._tested(spec, main)
+        if tested is not None:
+            return _Plan(tested, "")
+        solved = solve(spec, main, Wish(), self.edges.settings, self.edges.reporter)
+        last = pulls[-1] if pulls else None
+        source = Source(
+            commit=self.edges.repository.head(),
+            pull_request=str(last.number) if last else "",
+            author=last.author if last else "",
+            base_lock=base_digest(main),
+        )
+        lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)
+        order = Order(spec, loads(lock_text), lock_text, source, self.edges.repository.overrides(spec))
+        why = f"`{self.branch}` was not what the candidate was tested with" if pulls else ""
+        return _Plan(order, why or "it came without a pull request")
+
+    def _tested(self, spec: Spec, main: Lock | None) -> Order | None:
+        """A complete release of this very spec and lock, that passes for what would be built now."""
+        store, reader = self.edges.store, self.edges.store.reader
+        base = base_digest(main)
+        for standing in reader.state().releases:
+            if not standing.complete or standing.release.label != spec.label:
+                continue
+            try:
+                record = reader.record(standing.release)
+                if record.spec_digest != spec_digest(spec) or record.source.base_lock != base:
+                    continue
+                text = store.layout.locked(standing.release).read_text("utf-8")
+                order = Order(spec, loads(text), text, record.source, self.edges.repository.overrides(spec))
+                verdict = reader.verdict(standing.release)
+            except (ConcError, OSError) as error:
+                self.edges.reporter.warn(f"{standing.release} cannot be taken: {error}")
+                continue
+            tested = verdict is not None and verdict.passed and verdict.image_sha256 == record.image.sha256
+            if tested and release_of(order, store) == standing.release:
+                return order
+        return None
+
+    def _publish(self, plan: _Plan, spec: Spec) -> tuple[ReleaseRecord, str]:
+        edges, store = self.edges, self.edges.store
+        record = build(plan.order, store, edges.assembler).record
+        judged = judge(record.release, spec, edges, again=False)
+        if not judged.report.passed:
+            raise GateError(report.verdict_line(judged.report), hint=report.comment(judged.report, budget=30_000))
+        before = published(record.release, edges)
+        stable = spec.config.stable or spec.config.version
+        done = publish_release(store, record.release, stable, self.asked, edges.reporter)
+        for notice in done.notices:
+            edges.reporter.warn(notice)
+        text = comments.release_comment(
+            record,
+            store.reader.state().names_of(record.release),
+            load=comments.Trial(str(store.layout.module_path), f"{store.layout.product}/{record.release.label}"),
+            contact=spec.config.contact,
+            previous=before.build_id if before and before.label == record.release.label else "",
+        )
+        return record, text
+
+    def _excuse(self, pulls: Sequence[PullFacts], error: BaseException) -> None:
+        url = self.hub.here.run_url
+        heading = Heading(self.name, links=(("run", url),) if url else ())
+        match error:
+            case GateError():
+                why = error.hint
+            case UnsolvableError() | BuildError() | CommandError() | InputError():
+                why = f"As it is on `{self.branch}` now, it cannot be built:\n\n{fenced(str(error)[:6000])}"
+            case _:
+                why = "Something failed on our side, not in what was merged. Running the job again finishes it."
+        for pull in pulls:
+            self.hub.say(pull.number, marker("release", self.name), render.not_published(self.name, why, heading))
+
+    # --- what is written down -----------------------------------------------------------------------------------
+
+    def _write_down(self, order: Order, main: Lock | None, record: ReleaseRecord, causes: tuple[Cause, ...]) -> str:
+        """Commit the lock and the changelog on top of the branch; empty where a newer run has to."""
+        release = record.release
+        section = Section(
+            label=release.label,
+            build_id=release.build_id,
+            day=self.edges.store.now().date().isoformat(),
+            home=self.hub.here.home,
+            causes=causes,
+            diffs=compare(main, order.lock, order.spec, None),
+        )
+        path = f"environments/{self.name}/conda-lock.yml"
+        for _ in range(5):
+            if not self._current():
+                self.edges.reporter.warn(f"{self.branch} has moved on: its own run writes the lock and the changelog")
+                return ""
+            tip = self.hub.tip(self.branch)
+            before = self._text(CHANGELOG, tip, MAX_BYTES * 8)
+            files = [File(CHANGELOG, with_section(before, section)), File(path, order.lock_text)]
+            message = f"Release {release.label}, build {release.build_id} {QUIET}\n\nWritten by the release job.\n"
+            try:
+                return self.hub.commit(self.branch, tip, files, message)
+            except RefusedError:
+                continue  # somebody was quicker: look again
+        raise RefusedError(f"{self.branch} moved five times while {path} was to be committed.", hint="Run it again.")
+
+    def _text(self, path: str, sha: str, limit: int) -> str:
+        try:
+            return self.hub.file_at(path, sha, limit)
+        except InputError:
+            return ""
+
+
+def _with_reason(comment: str, why: str) -> str:
+    """The release comment, with why it was built once more, behind its heading."""
+    head, _, rest = comment.partition("\n\n")
+    return f"{head}\n\nIt was built and tested once more before, because {why}.\n\n{rest}"

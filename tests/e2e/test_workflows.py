@@ -1,0 +1,352 @@
+"""The real workflow files, run by `act` against the fake GitHub, with real builds: what people see, who may do what."""
+
+import io
+import json
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conda_concept.layout import Layout
+from conda_concept.record import parse_release
+from conda_concept.store.usage import in_use
+from tests.e2e.conftest import unmount_all
+from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
+from tests.support.fakegithub.state import BOT
+from tests.support.forge import Forge, make_channel
+from tests.support.user import OrdinaryUser
+
+SPEC = "environments/tiny/environment.yml"
+#: What everybody saw, for reading, and for the gallery.
+SAID = Path(__file__).resolve().parents[2] / ".cache" / "comments"
+LOCK = "environments/tiny/conda-lock.yml"
+
+
+@pytest.fixture(scope="module")
+def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
+    """One repository whose first release is out; every test opens its own pull requests."""
+    act = shutil.which("act")
+    assert act, "act is not installed; run ./ci/setup"
+    root = Path(tempfile.mkdtemp(prefix="conda-concept-forge-", dir="/tmp"))
+    root.chmod(0o755)
+    try:
+        state = State.make(root)
+        state.people = {"maintainer": "write", "reader": "read"}
+        with FakeGitHub.serve(state) as fake:
+            forge = Forge(root, fake, act)
+            forge.prepare(make_channel(root / "channels"), "tiny")
+            ran = forge.push()
+            assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
+            yield forge
+            forge.show(SAID)
+    finally:
+        unmount_all(ordinary_user, root)
+        shutil.rmtree(root)
+
+
+@pytest.fixture(autouse=True)
+def honest(forge: Forge) -> Iterator[None]:
+    """No job asked for what its `permissions:` do not give, and every word was one of GitHub's API."""
+    yield
+    assert forge.fake.denied == []
+    assert forge.fake.invalid == []
+
+
+def spec(forge: Forge, *more: str) -> dict[str, str | None]:
+    """Main's spec with more packages asked for."""
+    return {SPEC: forge.state.text(SPEC) + "\n" + "".join(f"  - {one}\n" for one in more)}
+
+
+def published(forge: Forge) -> str:
+    """The build id that users have."""
+    return (forge.store / "apps/conda_concept/envs/tiny-26.11").readlink().name
+
+
+def diff(forge: Forge, pull: Pull) -> str:
+    (body,) = forge.state.said(pull.number, "diff:tiny")
+    return body
+
+
+def build(forge: Forge, pull: Pull) -> str:
+    (body,) = forge.state.said(pull.number, "build:tiny")
+    return body
+
+
+def candidates(forge: Forge) -> list[str]:
+    folder = forge.store / "apps/conda_concept/candidates/conda_concept"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tested(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    pull = state.open_pull("maintainer", spec(forge, "hello"))
+    run = forge.pull_request(pull)
+    forge.report(run)
+    forge.report(run)  # the same event, delivered twice
+    assert "### tiny-26.11: 1 package changes" in diff(forge, pull)
+    assert "being built and tested" in diff(forge, pull)
+    first, second = forge.dispatched()
+    for ran in (first, second):
+        assert ran.jobs == {"Guard": "success", "Build tiny": "success", "Last word": "success"}, ran.log
+    assert "nothing to build" in second.log
+    assert "### ✅" in build(forge, pull)
+    assert f"module load conda_concept/tiny-pr{pull.number}" in build(forge, pull)
+    assert state.status(pull.head_sha) == ("success", "Built and tested; merging publishes it.")
+    assert published(forge) == before
+    assert candidates(forge) == [f"tiny-pr{pull.number}"]
+
+    state.merge(pull.number)
+    ran = forge.push()
+    assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
+    assert "built once more" not in ran.log
+    assert published(forge) != before
+    assert f"`{published(forge)}`" in build(forge, pull)  # the very build that was tested
+    (said,) = state.said(pull.number, "release:tiny")
+    assert "is published" in said
+    assert "name: hello" in state.text(LOCK)
+    changelog = state.text("CHANGELOG.md")
+    assert changelog.count(f"build {published(forge)}") == 1
+    assert f"pull/{pull.number}) by maintainer" in changelog
+    assert candidates(forge) == []
+    tip = state.git("rev-parse", "main")
+    assert "[skip ci]" in state.git("show", "--no-patch", "--format=%B", tip)
+
+    again = forge.push()  # the same event, delivered twice
+    assert again.jobs.get("Release tiny") is None, again.log
+    assert state.git("rev-parse", "main") == tip
+    assert len(state.said(pull.number, "release:tiny")) == 1
+
+
+def test_a_fork_waits_for_a_maintainer(forge: Forge) -> None:
+    state = forge.state
+    pull = state.open_pull("stranger", spec(forge, "world"), fork="stranger/environments", branch="$(id)`id`")
+    forge.report(forge.pull_request(pull))
+    assert f"a maintainer can start the build with a comment `/build {pull.head_sha}`" in diff(forge, pull)
+    assert state.dispatches == []
+    assert state.status(pull.head_sha)[0] == "pending"
+
+    for who, what in (("stranger", pull.head_sha), ("maintainer", "0" * 40), ("maintainer", pull.head_sha[:12])):
+        ran = forge.comment(pull, who, f"/build {what}")
+        assert "Build tiny" not in ran.jobs, ran.log
+        assert state.comments[-2 if who == "stranger" else -1].author in (who, BOT)
+    assert [one.reactions for one in state.comments if one.body.startswith("/build")] == [[(BOT, "confused")]] * 3
+    assert len(state.said(pull.number, "answer:command")) == 1
+
+    ran = forge.comment(pull, "maintainer", f"/build {pull.head_sha}\nThanks!")
+    assert ran.jobs == {"Guard": "success", "Build tiny": "success", "Last word": "success"}, ran.log
+    assert "### ✅" in build(forge, pull)
+
+    forge.comment(pull, "stranger", "/explain hello")
+    (answer,) = state.said(pull.number, "answer:command")
+    assert "world needs `hello >=2`" in answer
+
+    ran = forge.comment(pull, "stranger", "/relock")
+    assert ran.jobs == {"Guard": "success", "Propose anew": "success", "Report anew": "success"}, ran.log
+    assert len(state.said(pull.number, "diff:tiny")) == 1
+
+    ran = forge.comment(pull, "maintainer", "/refresh python")
+    assert ran.jobs["Report anew"] == "success", ran.log
+    assert "python was free to move, as asked." in diff(forge, pull)
+
+    old = pull.head_sha
+    state.push(pull, spec(forge, "world >=1"))
+    forge.report(forge.pull_request(pull))
+    assert f"Superseded: commit `{pull.head_sha[:12]}`" in build(forge, pull)
+    assert old[:12] in build(forge, pull)
+    pull.state = "closed"
+
+
+def test_a_hostile_fork_gets_nothing_built_and_nothing_rendered(forge: Forge) -> None:
+    state = forge.state
+    evil = "'<img src=x onerror=alert(1)> @climate/all [x](javascript:y) | #1'"
+    pull = state.open_pull("mallory", spec(forge, evil), fork="mallory/environments", branch="main")
+    victim = state.open_pull("maintainer", spec(forge, "world"))
+    forge.report(forge.pull_request(pull))
+    assert "<img" not in diff(forge, pull)
+    assert "@climate" not in diff(forge, pull)
+    assert state.status(pull.head_sha)[0] == "failure"
+
+    honest = forge.pull_request(victim)
+    data = json.loads(_artifact(forge, honest.number))
+    forged = state.run_of(pull, 7001)  # names the victim's commit
+    state.keep(forged.number, "proposal", {"proposal.json": json.dumps(data).encode()})
+    ran = forge.report(forged)
+    assert "it is not used" in ran.log
+    assert state.said(victim.number, "diff:tiny") == []
+
+    state.push(pull, spec(forge, "world"))
+    elsewhere = json.dumps(data | {"head": pull.head_sha}).replace("https://conda.anaconda.org", "https://evil.example")
+    moved = state.run_of(pull, 7002)  # a lock that points elsewhere
+    state.keep(moved.number, "proposal", {"proposal.json": elsewhere.encode()})
+    forge.report(moved)
+    assert "the lock of this run is refused" in diff(forge, pull)
+    assert state.status(pull.head_sha)[0] == "error"
+
+    silent = state.run_of(pull, 7004)  # nothing is touched, it says
+    state.keep(
+        silent.number, "proposal", {"proposal.json": json.dumps(data | {"head": pull.head_sha, "parts": []}).encode()}
+    )
+    assert "leaves it out" in forge.report(silent).log
+    assert state.status(pull.head_sha)[0] == "error"
+
+    other = state.run_of(pull, 7003, path=".github/workflows/evil.yml")
+    state.keep(other.number, "proposal", {"proposal.json": elsewhere.encode()})
+    assert "not of .github/workflows/pull-request.yml" in forge.report(other).log
+    assert state.dispatches == []
+    pull.state = victim.state = "closed"
+
+
+def _artifact(forge: Forge, run: int) -> bytes:
+    found = next(one for one in forge.state.artifacts if one.run == run)
+    return zipfile.ZipFile(io.BytesIO(found.data)).read("proposal.json")
+
+
+def test_two_merges_that_race_are_one_release_with_both(forge: Forge) -> None:
+    state = forge.state
+    (folder,) = {path.parent for path in (forge.store / "apps/conda_concept/releases").glob("*/*")}
+    first = state.open_pull("maintainer", {"environments/tiny/config.yml": _config(forge, "one")})
+    second = state.open_pull("maintainer", spec(forge, "world"))
+    forge.report(forge.pull_request(second))
+    (ran,) = forge.dispatched()
+    assert "### ✅" in build(forge, second), ran.log
+    state.merge(first.number)
+    state.merge(second.number)  # before the first one's release has begun
+    before = len(list(folder.iterdir()))
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert "built once more" in ran.log  # main is not what was tested
+    assert len(list(folder.iterdir())) == before + 1
+    again = forge.push()
+    assert again.jobs.get("Release tiny") is None, again.log
+    changelog = state.text("CHANGELOG.md").split("\n## ")[1]
+    assert f"/pull/{first.number})" in changelog
+    assert f"/pull/{second.number})" in changelog
+    for pull in (first, second):
+        (said,) = state.said(pull.number, "release:tiny")
+        assert "It was built and tested once more before, because `main` was not what" in said
+
+
+def _config(forge: Forge, description: str) -> str:
+    text = forge.state.text("environments/tiny/config.yml") + "\n"
+    return text.replace("description: tiny", f"description: {description}")
+
+
+def test_a_runner_that_dies_is_our_failure_and_the_next_build_finishes(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    pull = state.open_pull("maintainer", {"environments/tiny/config.yml": _config(forge, "x").replace("one", "two")})
+    forge.report(forge.pull_request(pull))
+    (forge.root / "die").touch()
+    (ran,) = forge.dispatched()
+    assert ran.jobs["Build tiny"] == "failure"
+    assert "**Nothing is wrong with your change.**" in build(forge, pull)
+    assert state.status(pull.head_sha)[0] == "error"
+    assert published(forge) == before
+    ran = forge.comment(pull, "maintainer", f"/build {pull.head_sha}")
+    assert ran.jobs["Last word"] == "success", ran.log
+    assert "### ✅" in build(forge, pull)
+    assert state.status(pull.head_sha)[0] == "success"
+    pull.state = "closed"
+
+
+def test_failed_tests_stay_where_they_are(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    pull = state.open_pull("maintainer", spec(forge, "sadly"))
+    forge.report(forge.pull_request(pull))
+    (ran,) = forge.dispatched()
+    assert ran.jobs["Build tiny"] == "failure", ran.log
+    assert "sadly not" in build(forge, pull)
+    assert "module load" not in build(forge, pull)
+    assert state.status(pull.head_sha)[0] == "failure"
+    assert published(forge) == before
+    pull.state = "closed"
+
+
+def test_a_new_channel_is_never_built_unasked(forge: Forge) -> None:
+    state = forge.state
+    config = state.text("environments/tiny/config.yml") + "\nallowed_channels: [conda-forge, elsewhere]\n"
+    files: dict[str, str | None] = {"environments/tiny/config.yml": config, "environments/tiny/tests/test_x.py": "x\n"}
+    pull = state.open_pull("maintainer", files)
+    forge.report(forge.pull_request(pull))
+    assert "a maintainer has to look" in diff(forge, pull)
+    assert "`channel elsewhere`" in diff(forge, pull)
+    assert "This pull request also changes smoke tests" in diff(forge, pull)
+    assert state.dispatches == []
+    assert state.status(pull.head_sha) == ("pending", "Solved; waits for a maintainer to start the build.")
+    pull.state = "closed"
+
+
+def test_what_cannot_be_solved_and_what_touches_nothing(forge: Forge) -> None:
+    state = forge.state
+    pull = state.open_pull("maintainer", spec(forge, "worlt"))
+    forge.report(forge.pull_request(pull))
+    assert "cannot be solved" in diff(forge, pull)
+    assert "world" in diff(forge, pull)
+    quiet = state.open_pull("maintainer", {"README.md": "hello\n"})
+    forge.report(forge.pull_request(quiet))
+    assert [one for one in state.comments if one.issue == quiet.number] == []
+    assert state.status(quiet.head_sha) == ("success", "No environment is touched.")
+    broken = state.run_of(pull, 7100, conclusion="failure")  # the runner died before it had anything to say
+    forge.report(broken)
+    assert state.status(pull.head_sha)[0] == "error"
+    pull.state = quiet.state = "closed"
+
+
+def test_a_release_that_could_not_be_written_down_is_finished_by_the_next_run(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    config = state.text("environments/tiny/config.yml").replace("the help desk", "somebody else") + "\n"
+    pull = state.open_pull("maintainer", {"environments/tiny/config.yml": config})
+    state.merge(pull.number)
+    forge.fake.faults.append(Fault("POST", "/git/commits", "before", times=1))
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "failure", ran.log
+    after = published(forge)
+    assert after != before  # users have it already; only the writing down is missing
+    assert after not in state.text("CHANGELOG.md")
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert published(forge) == after
+    assert state.text("CHANGELOG.md").count(f"build {after}") == 1
+    (said,) = state.said(pull.number, "release:tiny")
+    assert "is published" in said
+
+
+def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: Forge) -> None:
+    state = forge.state
+    pull = state.open_pull("maintainer", spec(forge, "sadly"))
+    run = forge.pull_request(pull)
+
+    def move(_method: str, path: str) -> None:
+        if path.endswith("/permission"):
+            forge.fake.before = lambda *_: None
+            state.push(pull, spec(forge, "sadly <2"))
+
+    forge.fake.before = move
+    ran = forge.report(run)
+    assert "is at" in ran.log
+    assert state.said(pull.number, "diff:tiny") == []
+    assert state.dispatches == []
+    pull.state = "closed"
+
+
+def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user: OrdinaryUser) -> None:
+    after = published(forge)
+    unmount_all(ordinary_user, forge.root)
+    layout = Layout(forge.store)
+    found = [parse_release(f"{path.parent.name}/{path.name}") for path in layout.releases.glob("*/*")]
+    for _ in range(100):  # a mount that is taken away ends its server a moment later
+        if not in_use(layout, found):
+            break
+        time.sleep(0.1)
+    ran = forge.run("maintenance.yml", "workflow_dispatch", {"inputs": {"roll_back": "tiny-26.11"}})
+    assert ran.jobs.get("Roll back") == "success", ran.log
+    assert ran.jobs.get("Prune and verify") is None
+    assert published(forge) != after
+    ran = forge.run("maintenance.yml", "schedule", {"schedule": "17 15 * * *"})
+    assert ran.jobs.get("Prune and verify") == "success", ran.log
+    assert ran.jobs.get("Roll back") is None
+    assert "candidate of a closed pull request" in ran.log, ran.log
+    assert candidates(forge) == []

@@ -1,0 +1,171 @@
+"""The edge to GitHub against a fake that remembers, has GitHub's limits, and fails on demand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conda_concept.conversation import marker
+from conda_concept.errors import InputError, NetworkError, RefusedError
+from conda_concept.github import File, Hub, Surroundings
+from conda_concept.github.hub import MAX_COMMENT
+from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
+from tests.support.fakegithub.state import BOT, Comment
+
+ALL = {"contents": "write", "pull-requests": "write", "statuses": "write", "actions": "write", "metadata": "read"}
+MARK = marker("diff", "tiny")
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeGitHub]:
+    state = State.make(tmp_path)
+    state.commit("main", {"a": "a\n"})
+    state.tokens = {"all": ALL, "nothing": {"metadata": "read"}}
+    state.people = {"maintainer": "write", "reader": "read"}
+    with FakeGitHub.serve(state) as served:
+        yield served
+    assert served.invalid == []
+
+
+def hub(fake: FakeGitHub, token: str = "all") -> Hub:  # noqa: S107 - the fake's name for a set of permissions
+    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url}
+    return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
+
+
+@pytest.fixture
+def pull(fake: FakeGitHub) -> Pull:
+    return fake.state.open_pull("researcher", {"environments/tiny/environment.yml": "b\n"}, fork="researcher/fork")
+
+
+def test_a_comment_is_made_once_and_then_changed(fake: FakeGitHub, pull: Pull) -> None:
+    for text in ("one", "two", "two"):
+        hub(fake).say(pull.number, MARK, text)
+    assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntwo"]
+    assert fake.count("POST", "/comments") == 1
+    assert fake.count("PATCH", "/comments") == 1
+
+
+def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fake: FakeGitHub, pull: Pull) -> None:
+    fake.state.comments.append(Comment(1, pull.number, "mallory", f"{MARK}\nmine"))
+    fake.state.comments += [Comment(10 + n, pull.number, "talker", f"{n}") for n in range(220)]
+    fake.state.comments.append(Comment(900, pull.number, BOT, f"quoting\n{MARK}\nin a later line"))
+    fake.state.comments.append(Comment(901, pull.number, BOT, f"{MARK}\r\nours"))
+    hub(fake).say(pull.number, MARK, "new")
+    assert fake.state.comments[0].body == f"{MARK}\nmine"
+    assert fake.state.comments[-1].body == f"{MARK}\nnew"
+    assert len(fake.state.comments) == 223
+    assert len(fake.asked) <= 5  # three pages, and the change
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary"])
+def test_a_failure_at_the_post_leaves_one_comment(fake: FakeGitHub, pull: Pull, kind: str) -> None:
+    fake.faults.append(Fault("POST", "/comments", kind))
+    hub(fake).say(pull.number, MARK, "text")
+    assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
+
+
+def test_a_github_that_stays_away_is_the_networks_fault(fake: FakeGitHub, pull: Pull) -> None:
+    fake.faults.append(Fault("POST", "/comments", "before", times=99))
+    with pytest.raises(NetworkError, match="502 when asked to comment on #1"):
+        hub(fake).say(pull.number, MARK, "text")
+    assert fake.count("POST", "/comments") == 3
+
+
+def test_a_token_without_the_permission_says_so(fake: FakeGitHub, pull: Pull) -> None:
+    with pytest.raises(NetworkError, match="403"):
+        hub(fake, "nothing").status(pull.head_sha, "success", "no")
+    assert fake.state.statuses == []
+    assert len(fake.denied) == 1
+
+
+def test_too_long_a_comment_is_cut_and_says_so_at_the_top(fake: FakeGitHub, pull: Pull) -> None:
+    hub(fake).say(pull.number, MARK, "é" * 70_000)
+    (body,) = fake.state.said(pull.number, "diff:tiny")
+    assert len(body) <= MAX_COMMENT
+    assert body.split("\n")[1].startswith("> Shortened")
+
+
+def test_a_long_status_is_cut(fake: FakeGitHub, pull: Pull) -> None:
+    hub(fake).status(pull.head_sha, "failure", "x" * 300)
+    assert len(fake.state.status(pull.head_sha)[1]) == 140
+
+
+def test_permissions_are_what_the_api_says_and_none_if_it_does_not(fake: FakeGitHub) -> None:
+    assert hub(fake).permission("maintainer") == "write"
+    assert hub(fake).permission("reader") == "read"
+    assert hub(fake).permission("stranger") is None
+    fake.faults.append(Fault("GET", "/permission", "forbidden", times=9))
+    assert hub(fake).permission("maintainer") is None
+
+
+def test_a_pull_request_of_a_deleted_fork_has_no_repository(fake: FakeGitHub, pull: Pull) -> None:
+    pull.head_repository = None
+    assert hub(fake).pull(pull.number).head_repository == ""
+    assert hub(fake).pull(pull.number).from_fork
+    # GitHub's description does not know of it; GitHub does it.
+    assert {one.partition("-> ")[2] for one in fake.invalid} == {"head/repo: None is not of type 'object'"}
+    fake.invalid.clear()
+
+
+def test_an_artifact_is_one_member_below_its_limit(fake: FakeGitHub, pull: Pull) -> None:
+    run = fake.state.run_of(pull)
+    fake.state.keep(run.number, "proposal", {"proposal.json": b"{}" * 10, "../../evil": b"x"})
+    assert hub(fake).member(run.number, "proposal", "proposal.json", 1000) == b"{}" * 10
+    with pytest.raises(InputError, match="has no other"):
+        hub(fake).member(run.number, "proposal", "other", 1000)
+    assert [token for how, where, token in fake.asked if where.startswith("/_/blob")] == ["", ""]
+
+
+def test_a_bomb_is_not_unpacked(fake: FakeGitHub, pull: Pull) -> None:
+    run = fake.state.run_of(pull)
+    fake.state.keep(run.number, "proposal", {"proposal.json": b"0" * 50_000_000})
+    with pytest.raises(InputError, match="more than 1,000,000 bytes"):
+        hub(fake).member(run.number, "proposal", "proposal.json", 1_000_000)
+
+
+def test_a_truncated_artifact_is_a_failure_of_ours(fake: FakeGitHub, pull: Pull) -> None:
+    run = fake.state.run_of(pull)
+    fake.state.keep(run.number, "proposal", {"proposal.json": b"{}" * 1000})
+    fake.faults.append(Fault("GET", "/_/blob", "truncated"))
+    with pytest.raises(NetworkError, match="cannot be read"):
+        hub(fake).member(run.number, "proposal", "proposal.json", 10_000)
+
+
+def test_a_file_is_read_at_a_commit(fake: FakeGitHub, pull: Pull) -> None:
+    assert hub(fake).file_at("environments/tiny/environment.yml", pull.head_sha, 100) == "b\n"
+    with pytest.raises(InputError, match="is missing"):
+        hub(fake).file_at("environments/tiny/config.yml", pull.head_sha, 100)
+    with pytest.raises(InputError, match="1 is the limit"):
+        hub(fake).file_at("a", pull.head_sha, 1)
+
+
+def test_a_commit_has_all_its_files_and_forces_nothing(fake: FakeGitHub) -> None:
+    github, state = hub(fake), fake.state
+    tip = github.tip("main")
+    made = github.commit("main", tip, [File("b/c.txt", "é\n"), File("d", "d\n")], "Say\n\nmore [skip ci]")
+    assert state.git("rev-parse", "main") == made
+    assert state.text("b/c.txt") == "é"
+    assert state.text("a") == "a"
+    with pytest.raises(RefusedError, match="fast forward"):
+        github.commit("main", tip, [File("e", "e\n")], "late")
+    assert state.git("rev-parse", "main") == made
+
+
+def test_a_reaction_twice_is_one(fake: FakeGitHub, pull: Pull) -> None:
+    fake.state.comments.append(Comment(77, pull.number, "researcher", "/relock"))
+    for _ in range(2):
+        hub(fake).react(77, pull.number, "+1")
+    assert fake.state.comments[0].reactions == [(BOT, "+1")]
+
+
+def test_a_dispatch_carries_its_inputs(fake: FakeGitHub) -> None:
+    hub(fake).dispatch("build.yml", "main", {"sha": "1"})
+    assert fake.state.dispatches == [{"workflow": "build.yml", "ref": "main", "inputs": {"sha": "1"}}]
+
+
+def test_the_files_and_merges_of_a_pull_request(fake: FakeGitHub, pull: Pull) -> None:
+    assert hub(fake).changed_files(pull.number) == ["environments/tiny/environment.yml"]
+    assert hub(fake).pulls_of(pull.head_sha) == []
+    sha = fake.state.merge(pull.number)
+    assert [one.number for one in hub(fake).pulls_of(sha)] == [pull.number]
+    assert hub(fake).closed_pulls() == [pull.number]

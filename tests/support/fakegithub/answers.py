@@ -1,0 +1,331 @@
+"""What the fake answers, one function a route: the parts that say something; `schema.filled` adds the rest."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.fakegithub.state import BOT, Artifact, Comment, Pull, Run, State
+
+_LEVELS = {"": 0, "none": 0, "read": 1, "write": 2}
+
+
+class Refusal(Exception):  # noqa: N818 - GitHub refuses; nothing is wrong with the fake
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request."""
+
+    state: State
+    url: str
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    body: Any
+    token: str
+
+    def allow(self, scope: str, level: str) -> None:
+        """403 where the token's job has no such permission; 401 without one that is known."""
+        granted = self.state.tokens.get(self.token)
+        if granted is None:
+            raise Refusal(401, "Bad credentials")
+        if _LEVELS[granted.get(scope, "none")] < _LEVELS[level]:
+            raise Refusal(403, "Resource not accessible by integration")
+
+    def one(self, name: str) -> str:
+        """A parameter of the query."""
+        return self.query.get(name, [""])[0]
+
+    @property
+    def base(self) -> str:
+        return f"{self.url}/repos/{self.state.name}"
+
+
+Answer = tuple[int, Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    pattern: str
+    scope: str
+    level: str
+    answer: Callable[..., Answer]
+    undescribed: bool = False
+
+
+def _user(login: str) -> dict[str, Any]:
+    return {"login": login, "id": sum(login.encode()), "type": "Bot" if login.endswith("[bot]") else "User"}
+
+
+def _repo(ask: Ask, name: str) -> dict[str, Any]:
+    owner, _, short = name.partition("/")
+    return {"full_name": name, "name": short, "owner": _user(owner), "url": f"{ask.url}/repos/{name}"}
+
+
+def _pull(ask: Ask, pull: Pull) -> dict[str, Any]:
+    url = f"{ask.base}/pulls/{pull.number}"
+    owner = (pull.head_repository or "gone/gone").split("/")[0]
+    head = {"ref": pull.head_branch, "sha": pull.head_sha, "label": f"{owner}:{pull.head_branch}", "user": _user(owner)}
+    base_sha = ask.state.git("rev-parse", f"refs/heads/{pull.base_branch}")
+    base = {"ref": pull.base_branch, "sha": base_sha, "label": f"up:{pull.base_branch}", "user": _user("up")}
+    return {
+        "url": url,
+        "number": pull.number,
+        "state": pull.state,
+        "title": pull.title,
+        "user": _user(pull.author),
+        "head": head | {"repo": _repo(ask, pull.head_repository) if pull.head_repository else None},
+        "base": base | {"repo": _repo(ask, ask.state.name)},
+        "merged_at": "2026-11-22T00:00:00Z" if pull.merged else None,
+        "merge_commit_sha": pull.merged or None,
+        "html_url": f"{ask.url}/{ask.state.name}/pull/{pull.number}",
+    }
+
+
+def pull(ask: Ask, number: str) -> Answer:
+    found = ask.state.pulls.get(int(number))
+    if found is None:
+        raise Refusal(404, "Not Found")
+    return 200, _pull(ask, found)
+
+
+def pulls(ask: Ask) -> Answer:
+    state, head = ask.one("state") or "open", ask.one("head")
+    found = [one for one in ask.state.pulls.values() if one.state == state]
+    if head:
+        owner, _, branch = head.partition(":")
+        found = [
+            one
+            for one in found
+            if one.head_branch == branch and (one.head_repository or "gone/").split("/")[0] == owner
+        ]
+    return 200, [_pull(ask, one) for one in found]
+
+
+def files(ask: Ask, number: str) -> Answer:
+    found = ask.state.pulls[int(number)]
+    base = ask.state.git("merge-base", f"refs/heads/{found.base_branch}", found.head_sha)
+    names = ask.state.git("diff", "--name-only", base, found.head_sha).splitlines()
+    return 200, [{"filename": name, "status": "modified"} for name in names]
+
+
+def pulls_of(ask: Ask, sha: str) -> Answer:
+    return 200, [_pull(ask, one) for one in ask.state.pulls.values() if sha in (one.merged, one.head_sha)]
+
+
+def status(ask: Ask, sha: str) -> Answer:
+    if len(ask.body.get("description", "")) > 140:
+        raise Refusal(422, "Validation Failed: description is too long (maximum is 140 characters)")
+    ask.state.statuses.append({"sha": sha, **ask.body})
+    return 201, {"id": len(ask.state.statuses), **ask.body}
+
+
+def permission(ask: Ask, login: str) -> Answer:
+    found = ask.state.people.get(login)
+    if found is None:
+        raise Refusal(404, f"{login} is not a user")
+    return 200, {"permission": found, "role_name": found, "user": None}
+
+
+def contents(ask: Ask, path: str) -> Answer:
+    try:
+        facts = ask.state.git("ls-tree", ask.one("ref") or "main", "--", path).split()
+    except LookupError:
+        raise Refusal(404, "No commit found for the ref") from None
+    if not facts:
+        raise Refusal(404, "Not Found")
+    data = ask.state.git("cat-file", "blob", facts[2]) + "\n" if facts[1] == "blob" else ""
+    kind = "symlink" if facts[0] == "120000" else "file"
+    text = base64.encodebytes(data.encode()).decode()
+    common = {"path": path, "name": path.rpartition("/")[2], "sha": facts[2], "url": f"{ask.base}/contents/{path}"}
+    if kind == "symlink":
+        return 200, common | {"type": "symlink", "target": data.strip(), "size": len(data)}
+    return 200, common | {"type": "file", "encoding": "base64", "size": len(data.encode()), "content": text}
+
+
+def _run(ask: Ask, run: Run) -> dict[str, Any]:
+    return {
+        "id": run.number,
+        "path": run.path,
+        "event": run.event,
+        "status": "completed",
+        "conclusion": run.conclusion,
+        "head_sha": run.head_sha,
+        "head_branch": run.head_branch,
+        "head_repository": _repo(ask, run.head_repository) if run.head_repository else None,
+        "repository": _repo(ask, ask.state.name),
+        "pull_requests": [],
+        "url": f"{ask.base}/actions/runs/{run.number}",
+        "artifacts_url": f"{ask.base}/actions/runs/{run.number}/artifacts",
+        "html_url": f"{ask.url}/{ask.state.name}/actions/runs/{run.number}",
+    }
+
+
+def run(ask: Ask, number: str) -> Answer:
+    found = ask.state.runs.get(int(number))
+    if found is None:
+        raise Refusal(404, "Not Found")
+    return 200, _run(ask, found)
+
+
+def runs(ask: Ask) -> Answer:
+    found = [one for one in ask.state.runs.values() if one.head_sha == ask.one("head_sha")]
+    return 200, {"total_count": len(found), "workflow_runs": [_run(ask, one) for one in reversed(found)]}
+
+
+def _artifact(ask: Ask, one: Artifact) -> dict[str, Any]:
+    url = f"{ask.base}/actions/artifacts/{one.number}"
+    return {
+        "id": one.number,
+        "name": one.name,
+        "size_in_bytes": len(one.data),
+        "expired": one.expired,
+        "url": url,
+        "archive_download_url": f"{url}/zip",
+    }
+
+
+def artifacts(ask: Ask, number: str) -> Answer:
+    found = [_artifact(ask, one) for one in ask.state.artifacts if one.run == int(number)]
+    return 200, {"total_count": len(found), "artifacts": found}
+
+
+def archive(ask: Ask, number: str) -> Answer:
+    return 302, {"location": f"{ask.url}/_/blob/{number}"}
+
+
+def workflow(ask: Ask, name: str) -> Answer:
+    url = f"{ask.base}/actions/workflows/{name}"
+    return 200, {"id": 1, "name": name, "path": f".github/workflows/{name}", "state": "active", "url": url}
+
+
+def dispatch(ask: Ask, name: str) -> Answer:
+    ask.state.dispatches.append({"workflow": name, **ask.body})
+    return 204, {}
+
+
+def _comment(ask: Ask, one: Comment) -> dict[str, Any]:
+    url = f"{ask.base}/issues/comments/{one.number}"
+    return {"id": one.number, "body": one.body, "user": _user(one.author), "url": url, "author_association": "NONE"}
+
+
+def comments(ask: Ask, number: str) -> Answer:
+    return 200, [_comment(ask, one) for one in ask.state.comments if one.issue == int(number)]
+
+
+def _checked(body: Any) -> str:
+    text = str(body.get("body", ""))
+    if len(text) > 65_536:
+        raise Refusal(422, "Validation Failed: body is too long (maximum is 65536 characters)")
+    return text
+
+
+def say(ask: Ask, number: str) -> Answer:
+    made = Comment(5000 + len(ask.state.comments), int(number), BOT, _checked(ask.body))
+    ask.state.comments.append(made)
+    return 201, _comment(ask, made)
+
+
+def _find(ask: Ask, number: str) -> Comment:
+    found = next((one for one in ask.state.comments if one.number == int(number)), None)
+    if found is None:
+        raise Refusal(404, "Not Found")
+    return found
+
+
+def comment(ask: Ask, number: str) -> Answer:
+    return 200, _comment(ask, _find(ask, number))
+
+
+def edit(ask: Ask, number: str) -> Answer:
+    found = _find(ask, number)
+    found.body = _checked(ask.body)
+    return 200, _comment(ask, found)
+
+
+def react(ask: Ask, number: str) -> Answer:
+    found = _find(ask, number)
+    entry = (BOT, ask.body["content"])
+    known = entry in found.reactions
+    found.reactions += [] if known else [entry]
+    return (200 if known else 201), {"id": 1, "content": ask.body["content"], "user": _user(BOT)}
+
+
+def ref(ask: Ask, name: str) -> Answer:
+    try:
+        sha = ask.state.git("rev-parse", "--verify", "--quiet", f"refs/{name}")
+    except LookupError:
+        raise Refusal(404, "Not Found") from None
+    return 200, _ref(ask, name, sha)
+
+
+def _ref(ask: Ask, name: str, sha: str) -> dict[str, Any]:
+    obj = {"sha": sha, "type": "commit", "url": f"{ask.base}/git/commits/{sha}"}
+    return {"ref": f"refs/{name}", "url": f"{ask.base}/git/refs/{name}", "object": obj}
+
+
+def move(ask: Ask, name: str) -> Answer:
+    old, new = ask.state.git("rev-parse", f"refs/{name}"), ask.body["sha"]
+    if ask.state.git("merge-base", old, new) != old and not ask.body.get("force"):
+        raise Refusal(422, "Update is not a fast forward")
+    ask.state.git("update-ref", f"refs/{name}", new, old)
+    return 200, _ref(ask, name, new)
+
+
+def git_commit(ask: Ask, sha: str) -> Answer:
+    tree, message = ask.state.git("show", "--no-patch", "--format=%T%x00%B", sha).split("\0", 1)
+    facts = {"sha": tree, "url": f"{ask.base}/git/trees/{tree}"}
+    return 200, {"sha": sha, "message": message, "tree": facts, "url": f"{ask.base}/git/commits/{sha}"}
+
+
+def new_blob(ask: Ask) -> Answer:
+    sha = ask.state.git("hash-object", "-w", "--stdin", stdin=ask.body["content"].encode())
+    return 201, {"sha": sha, "url": f"{ask.base}/git/blobs/{sha}"}
+
+
+def new_tree(ask: Ask) -> Answer:
+    index = {"GIT_INDEX_FILE": str(ask.state.git_dir / "fake-index")}
+    ask.state.git("read-tree", ask.body["base_tree"], env=index)
+    for one in ask.body["tree"]:
+        ask.state.git("update-index", "--add", "--cacheinfo", f"{one['mode']},{one['sha']},{one['path']}", env=index)
+    sha = ask.state.git("write-tree", env=index)
+    return 201, {"sha": sha, "url": f"{ask.base}/git/trees/{sha}", "tree": []}
+
+
+def new_commit(ask: Ask) -> Answer:
+    parents = [word for parent in ask.body["parents"] for word in ("-p", parent)]
+    sha = ask.state.git("commit-tree", ask.body["tree"], "-m", ask.body["message"], *parents)
+    return 201, git_commit(ask, sha)[1]
+
+
+ROUTES = (
+    Route("GET", r"/pulls", "pull-requests", "read", pulls),
+    Route("GET", r"/pulls/(\d+)", "pull-requests", "read", pull),
+    Route("GET", r"/pulls/(\d+)/files", "pull-requests", "read", files),
+    Route("GET", r"/commits/([0-9a-f]{40})/pulls", "pull-requests", "read", pulls_of),
+    Route("POST", r"/statuses/([0-9a-f]{40})", "statuses", "write", status),
+    Route("GET", r"/collaborators/([^/]+)/permission", "metadata", "read", permission),
+    Route("GET", r"/contents/(.+)", "contents", "read", contents),
+    Route("GET", r"/actions/runs/(\d+)", "actions", "read", run),
+    Route("GET", r"/actions/runs", "actions", "read", runs),
+    Route("GET", r"/actions/runs/(\d+)/artifacts", "actions", "read", artifacts),
+    Route("GET", r"/actions/artifacts/(\d+)/zip", "actions", "read", archive, undescribed=True),
+    Route("GET", r"/actions/workflows/([^/]+)", "actions", "read", workflow),
+    Route("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", "write", dispatch),
+    Route("GET", r"/issues/(\d+)/comments", "pull-requests", "read", comments),
+    Route("POST", r"/issues/(\d+)/comments", "pull-requests", "write", say),
+    Route("GET", r"/issues/comments/(\d+)", "pull-requests", "read", comment),
+    Route("PATCH", r"/issues/comments/(\d+)", "pull-requests", "write", edit),
+    Route("POST", r"/issues/comments/(\d+)/reactions", "pull-requests", "write", react),
+    Route("GET", r"/git/refs?/(.+)", "contents", "read", ref),
+    Route("PATCH", r"/git/refs/(.+)", "contents", "write", move),
+    Route("GET", r"/git/commits/([0-9a-f]{40})", "contents", "read", git_commit),
+    Route("POST", r"/git/blobs", "contents", "write", new_blob),
+    Route("POST", r"/git/trees", "contents", "write", new_tree),
+    Route("POST", r"/git/commits", "contents", "write", new_commit),
+)

@@ -1,0 +1,199 @@
+"""The server: permissions by token, pages, limits, faults on demand; every word held to GitHub's description."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.fakegithub import schema
+from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
+from tests.support.fakegithub.state import State
+
+#: GitHub's own limits, which the description does not say.
+MAX_BODY = 65_536
+
+
+@dataclass
+class Fault:
+    """What goes wrong with requests that match: `kind` says how.
+
+    before, after: 502 before or after the write. lost: the write is done, and the connection ends without an answer.
+    secondary, rate: GitHub's limits. forbidden: 403. truncated: half of an artifact.
+    """
+
+    method: str
+    path: str
+    kind: str
+    times: int = 1
+
+
+@dataclass
+class FakeGitHub:
+    """A running fake. `invalid` has every request or answer that is not as GitHub describes it: tests look at it."""
+
+    state: State
+    url: str
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    #: Called before a request is answered: (method, path) -> None. A head that moves between two calls.
+    before: Callable[[str, str], None] = lambda method, path: None  # noqa: ARG005 - does nothing
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def count(self, method: str, path: str) -> int:
+        """How often something was asked."""
+        return sum(1 for how, where, _ in self.asked if how == method and re.search(path, where))
+
+    @classmethod
+    @contextmanager
+    def serve(cls, state: State) -> Iterator["FakeGitHub"]:
+        """On a port of the loopback device until the block ends."""
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        server.daemon_threads = True
+        fake = cls(state, f"http://127.0.0.1:{server.server_port}")
+        server.fake = fake  # type: ignore[attr-defined] # the handler finds it there
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield fake
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *words: Any) -> None:
+        """Nothing: tests look at `asked`."""
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def do_PATCH(self) -> None:
+        self._answer("PATCH")
+
+    def do_PUT(self) -> None:
+        self._answer("PUT")
+
+    def _answer(self, method: str) -> None:
+        fake: FakeGitHub = self.server.fake  # type: ignore[attr-defined] # set by `serve`
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length) if length else b""
+        parts = urlsplit(self.path)
+        path = unquote(parts.path)
+        with fake.lock:
+            fake.before(method, path)
+            token = (self.headers.get("Authorization") or "").rpartition(" ")[2]
+            fake.asked.append((method, path, token))
+            if path.startswith("/_"):
+                self._beside(fake, method, path, raw)
+                return
+            query = parse_qs(parts.query)
+            self._api(fake, method, path, Ask(fake.state, fake.url, method, path, query, _json(raw), token))
+
+    def _beside(self, fake: FakeGitHub, method: str, path: str, raw: bytes) -> None:
+        """What is not the API: the store of artifacts, which takes no token."""
+        _, _, what, rest = path.split("/", 3)
+        if what == "blob" and method == "GET":
+            found = next(one for one in fake.state.artifacts if one.number == int(rest))
+            data = found.data[: len(found.data) // 2] if self._fault(fake, method, path, "truncated") else found.data
+            self._send(200, data, "application/zip", {})
+        elif what == "upload" and method == "PUT":
+            run, name, member = rest.split("/", 2)
+            fake.state.keep(int(run), name, {member: raw})
+            self._send(200, b"{}", "application/json", {})
+
+    def _fault(self, fake: FakeGitHub, method: str, path: str, *kinds: str) -> Fault | None:
+        for fault in fake.faults:
+            if fault.times and fault.kind in kinds and fault.method == method and re.search(fault.path, path):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _api(self, fake: FakeGitHub, method: str, path: str, ask: Ask) -> None:
+        fault = self._fault(fake, method, path, "before", "secondary", "forbidden", "rate")
+        if fault:
+            kinds = {
+                "before": (502, "Bad gateway", {}),
+                "secondary": (403, "You have exceeded a secondary rate limit.", {"Retry-After": "0"}),
+                "forbidden": (403, "Resource not accessible by integration", {}),
+                "rate": (403, "API rate limit exceeded", {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}),
+            }
+            status, words, headers = kinds[fault.kind]
+            self._json(status, {"message": words}, headers)
+            return
+        try:
+            status, value, headers = self._route(fake, ask)
+        except Refusal as refusal:
+            if refusal.status == 403:
+                fake.denied.append(f"{method} {path} with {ask.token or 'no token'}: {refusal}")
+            self._json(refusal.status, {"message": str(refusal)}, {})
+            return
+        if self._fault(fake, method, path, "lost"):
+            self.close_connection = True  # it is done, and nobody hears of it
+            return
+        if self._fault(fake, method, path, "after"):
+            self._json(502, {"message": "Bad gateway"}, {})
+            return
+        if status in (200, 201):
+            described = schema.answer_schema(method, path, status)
+            value = schema.filled(described, value)
+            some = value[:2] + value[-1:] if isinstance(value, list) else value  # a hundred alike take seconds
+            fake.invalid += [f"{method} {path} -> {one}" for one in schema.problems(described, some)]
+        self._json(status, value, headers)
+
+    def _route(self, fake: FakeGitHub, ask: Ask) -> tuple[int, Any, dict[str, str]]:
+        for route in ROUTES:
+            found = re.fullmatch(f"/repos/{re.escape(ask.state.name)}{route.pattern}", ask.path)
+            if found and route.method == ask.method:
+                ask.allow(route.scope, route.level)
+                if schema.operation(ask.method, ask.path) is None and not route.undescribed:
+                    fake.invalid.append(f"{ask.method} {ask.path} is not described")
+                wrong = schema.problems(schema.body_schema(ask.method, ask.path), ask.body) if ask.body else []
+                fake.invalid += [f"{ask.method} {ask.path} <- {one}" for one in wrong]
+                answer = route.answer(ask, *found.groups())
+                return self._paged(ask, answer) if isinstance(answer[1], list) else (*answer, {})
+        raise Refusal(404, f"Not Found: {ask.method} {ask.path}")
+
+    def _paged(self, ask: Ask, answer: tuple[int, Any]) -> tuple[int, Any, dict[str, str]]:
+        status, items = answer
+        size = min(int(ask.query.get("per_page", ["30"])[0]), 100)
+        page = int(ask.query.get("page", ["1"])[0])
+        headers = {}
+        if page * size < len(items):
+            rest = "&".join(f"{key}={one[0]}" for key, one in ask.query.items() if key != "page")
+            headers["Link"] = f'<{ask.url}{ask.path}?{rest}&page={page + 1}>; rel="next"'
+        return status, items[(page - 1) * size : page * size], headers
+
+    def _json(self, status: int, value: Any, headers: dict[str, str]) -> None:
+        if status == 302:
+            self._send(status, b"", "text/plain", headers | {"Location": value["location"]})
+        else:
+            self._send(status, b"" if status == 204 else json.dumps(value).encode(), "application/json", headers)
+
+    def _send(self, status: int, data: bytes, kind: str, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw) if raw else None
+    except ValueError:
+        return None

@@ -1,0 +1,279 @@
+"""GitHub without GitHub: the real workflow files run by `act` against the fake, with real builds of tiny packages."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
+from tests.support.fakegithub import FakeGitHub, Pull, Run, State
+from tests.support.fakegithub.state import Comment
+from tests.support.tiny import package
+
+TOP = Path(__file__).resolve().parents[2]
+WORKFLOWS = TOP / ".github" / "workflows"
+TOOL = "conda-concept/tool"
+SITE = """\
+name: here
+root: {root}/store
+scratch: {root}/scratch
+cache: {root}/cache
+runtime: namespace
+binds: [/etc, /usr, /tmp]
+host_libraries: [/usr/lib, /lib]
+node_dir: {root}/node
+"""
+CONFIG = """\
+version: "26.11"
+description: tiny
+contact: the help desk
+virtual_packages:
+  __glibc: "2.36"
+"""
+ENVIRONMENT = "name: {name}\nchannels:\n  - conda-forge\ndependencies:\n  - python\n"
+#: Clones what is asked for from the fake's Git repository; the tool is a folder with a command that is this checkout's.
+CHECKOUT = """\
+name: checkout
+description: What actions/checkout does, from a folder
+inputs:
+  repository: {{default: '', description: x}}
+  ref: {{default: '', description: x}}
+  path: {{default: '.', description: x}}
+  fetch-depth: {{default: '1', description: x}}
+  persist-credentials: {{default: 'true', description: x}}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      env:
+        REPOSITORY: ${{{{ inputs.repository }}}}
+        REF: ${{{{ inputs.ref }}}}
+        TO: ${{{{ inputs.path }}}}
+      run: |
+        set -eu
+        if [ "$REPOSITORY" = {tool} ]; then rm -rf "$TO"; cp -r {root}/tool "$TO"; exit 0; fi
+        rm -rf "$TO"
+        git clone --quiet --no-hardlinks {root}/origin.git "$TO"
+        git -C "$TO" fetch --quiet origin '+refs/pull/*:refs/remotes/pull/*'
+        ref=${{REF#refs/heads/}}
+        cd "$TO"
+        git checkout --quiet --detach "origin/$ref" 2>/dev/null || git checkout --quiet --detach "$ref"
+"""
+UPLOAD = """\
+name: upload
+description: What actions/upload-artifact does, for one file
+inputs:
+  name: {{required: true, description: x}}
+  path: {{required: true, description: x}}
+  if-no-files-found: {{default: warn, description: x}}
+  retention-days: {{default: '90', description: x}}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      env:
+        NAME: ${{{{ inputs.name }}}}
+        FILE: ${{{{ inputs.path }}}}
+      run: >-
+        curl --silent --fail --request PUT --data-binary "@$FILE"
+        "{url}/_/upload/$GITHUB_RUN_ID/$NAME/$(basename "$FILE")"
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A workflow that ran: each job's result by its name, what it printed, and the status of `act`."""
+
+    jobs: dict[str, str]
+    log: str
+    status: int
+
+
+@dataclass
+class Forge:
+    """A repository on the fake GitHub, a site below `root`, and `act` with the workflows of this checkout."""
+
+    root: Path
+    fake: FakeGitHub
+    act: str
+    runs: int = 100
+    events: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        return self.fake.state
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    def prepare(self, channels: Path, *names: str) -> None:
+        """The repository's first commit, the tool's folder, the two actions, the workflows with a token a job."""
+        (self.root / "node").mkdir()
+        (self.root / "node").chmod(0o1777)
+        files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root)}
+        for name in names:
+            files[f"environments/{name}/environment.yml"] = ENVIRONMENT.format(name=name)
+            files[f"environments/{name}/config.yml"] = CONFIG
+        self.state.commit("main", files, "Begin")
+        command = self.root / "tool" / ".venv" / "bin" / "conda-concept"
+        command.parent.mkdir(parents=True)
+        command.write_text(
+            f"#!/bin/bash\nexport PYTHONPATH={TOP / 'ci'} CONDA_CHANNEL_ALIAS={channels.as_uri()}\n"
+            f'if [ "$1" = candidate ] && [ -e {self.root}/die ]; then\n'
+            f'  {sys.executable} -m conda_concept "$@" &\n'
+            f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do sleep 0.05; done\n"
+            f"  kill -9 $!; rm {self.root}/die; exit 137\nfi\n"
+            f'exec {sys.executable} -m conda_concept "$@"\n'
+        )
+        setup = self.root / "tool" / "ci" / "setup"
+        setup.parent.mkdir()
+        setup.write_text("#!/bin/sh\nexit 0\n")
+        for path in (command, setup):
+            path.chmod(0o755)
+        for name, text in (("checkout", CHECKOUT), ("upload", UPLOAD)):
+            folder = self.root / "actions" / name
+            folder.mkdir(parents=True)
+            (folder / "action.yml").write_text(text.format(root=self.root, tool=TOOL, url=self.fake.url))
+        revision = self.root / "revision"
+        self.state.git("clone", "--quiet", str(self.state.git_dir), str(revision))
+        (self.root / "workflows").mkdir()
+        for path in sorted(WORKFLOWS.glob("*.yml")):
+            self._workflow(path)
+
+    def _workflow(self, path: Path) -> None:
+        """A workflow as `act` takes it: nothing is changed but what it rejects, and each job's token has a name.
+
+        The fake knows by that name what the real file's `permissions:` give to the job.
+        """
+        text = re.sub(r"(?m)^ +queue: max.*\n", "", path.read_text("utf-8"))
+        parsed = yaml.safe_load(text)
+        parts = re.split(r"(?m)^  (?=[a-z]+:\n    name:)", text)
+        for number, part in enumerate(parts):
+            job = part.partition(":")[0]
+            if number and job in parsed["jobs"]:
+                token = f"{path.stem}.{job}"
+                self.state.tokens[token] = {"metadata": "read", **parsed["jobs"][job].get("permissions", {})}
+                parts[number] = "  " + part.replace("${{ github.token }}", token)
+        (self.root / "workflows" / path.name).write_text("".join(parts))
+
+    def run(self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, **extra: str) -> Ran:
+        """One workflow for one event, as GitHub would start it."""
+        self.runs += 1
+        number = run or self.runs
+        state = self.state
+        owner, name = state.name.split("/")
+        repository = {"full_name": state.name, "name": name, "owner": {"login": owner}, "default_branch": "main"}
+        file = self.root / "event.json"
+        file.write_text(json.dumps({"repository": repository, **payload}))
+        work = self.root / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        shutil.copytree(self.root / "revision", work, dirs_exist_ok=True)  # act wants to know one
+        pins = re.findall(r"uses: (actions/[a-z-]+@[0-9a-f]{40})", (self.root / "workflows" / workflow).read_text())
+        folders = {"actions/checkout": "checkout", "actions/upload-artifact": "upload"}
+        mapped = [f"{pin}={self.root / 'actions' / folders[pin.partition('@')[0]]}" for pin in sorted(set(pins))]
+        values = {
+            "GITHUB_API_URL": self.fake.url,
+            "GITHUB_REPOSITORY": state.name,
+            "GITHUB_RUN_ID": str(number),
+            "CONDA_CONCEPT_GITHUB_PACE": "0",
+            **extra,
+        }
+        argv = [self.act, event, "-e", str(file), "-W", str(self.root / "workflows" / workflow), "-C", str(work)]
+        argv += [word for label in ("ubuntu-24.04", "self-hosted", "gadi") for word in ("-P", f"{label}=-self-hosted")]
+        argv += [word for one in mapped for word in ("--local-repository", one)]
+        argv += [word for key, value in values.items() for word in ("--env", f"{key}={value}")]
+        argv += ["--var", f"CONDA_CONCEPT_TOOL={TOOL}", "--var", "CONDA_CONCEPT_SITE=here", "--json"]
+        argv += ["--action-cache-path", str(self.root / "action-cache"), "--no-cache-server", "--action-offline-mode"]
+        argv += ["--pull=false", "--actor", "someone"]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.root), "DOCKER_HOST": "unix:///nonexistent"}
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=300)
+        return _ran(done.stdout, done.stderr, done.returncode)
+
+    def show(self, folder: Path) -> None:
+        """Every comment as a file: the pull request's number, who, what about."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, one in enumerate(self.state.comments):
+            key = re.match(r"<!-- conda-concept:(\w+)", one.body)
+            name = f"{one.issue}-{number}-{key[1] if key else one.author}.md"
+            (folder / name).write_text(one.body, "utf-8")
+
+    # --- what happens on GitHub ---------------------------------------------------------------------------------
+
+    def pull_request(self, pull: Pull) -> Run:
+        """A push to a pull request: its workflow, whatever that made of it. Returns the run."""
+        run = self.state.run_of(pull, self.runs + 1)
+        head = {"sha": pull.head_sha, "ref": pull.head_branch}
+        payload = {"number": pull.number, "base": {"ref": pull.base_branch}, "head": head}
+        ran = self.run(
+            "pull-request.yml", "pull_request", {"action": "synchronize", "pull_request": payload}, run.number
+        )
+        run.conclusion = ran.jobs.get("Propose", "failure")
+        return run
+
+    def report(self, run: Run) -> Ran:
+        """The report on a run."""
+        facts = {"id": run.number, "event": run.event, "conclusion": run.conclusion, "path": run.path}
+        return self.run("report.yml", "workflow_run", {"action": "completed", "workflow_run": facts})
+
+    def dispatched(self) -> list[Ran]:
+        """The builds that were started by now."""
+        waiting, self.state.dispatches[:] = list(self.state.dispatches), []
+        return [self.run(one["workflow"], "workflow_dispatch", {"inputs": one["inputs"]}) for one in waiting]
+
+    def comment(self, pull: Pull, author: str, body: str) -> Ran:
+        """Somebody's comment."""
+        said_as = 9000 + len(self.state.comments)
+        self.state.comments.append(Comment(said_as, pull.number, author, body))
+        said = {"id": said_as, "user": {"login": author}, "body": body}
+        issue = {"number": pull.number, "pull_request": {"url": "x"}}
+        number = self.runs + 1
+        sha = self.state.git("rev-parse", "main")
+        path = ".github/workflows/build.yml"
+        self.state.runs[number] = Run(number, path, "issue_comment", sha, "main", self.state.name)
+        payload = {"action": "created", "comment": said, "issue": issue}
+        return self.run("build.yml", "issue_comment", payload, number)
+
+    def push(self, branch: str = "main") -> Ran:
+        """A push to a branch: the release."""
+        sha = self.state.git("rev-parse", branch)
+        payload = {"ref": f"refs/heads/{branch}", "after": sha}
+        return self.run("release.yml", "push", payload, GITHUB_REF=f"refs/heads/{branch}", GITHUB_REF_NAME=branch)
+
+
+def _ran(out: str, err: str, status: int) -> Ran:
+    jobs: dict[str, str] = {}
+    log = []
+    for line in out.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            log.append(line)
+            continue
+        log.append(str(entry.get("msg", "")).rstrip("\n"))
+        if "jobResult" in entry:
+            jobs[str(entry.get("job", "")).rpartition("/")[2].strip()] = entry["jobResult"]
+    return Ran(jobs, "\n".join([*log, err]), status)
+
+
+def make_channel(folder: Path) -> Path:
+    """Python, and tiny packages: hello 1.0 and 2.0, world, and one that cannot be imported."""
+    channel = folder / "conda-forge"
+    write_interpreter(channel)
+    for spec in (package("hello", "1.0"), package("hello", "2.0"), package("world", "1.0", "hello >=2")):
+        write_package(channel, spec)
+    bad = {"lib/python3.11/site-packages/sadly/__init__.py": "raise RuntimeError('sadly not')\n"}
+    write_package(
+        channel, PackageSpec("sadly", "1.0", subdir="linux-64", depends=("python",), files=bad, license="MIT")
+    )
+    index(channel)
+    return folder

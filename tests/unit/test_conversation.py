@@ -1,0 +1,125 @@
+"""Whose run it is, what a comment asks for, which comment is ours: from values alone."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conda_concept.conversation import (
+    PROPOSING,
+    BuildIt,
+    Explain,
+    PullFacts,
+    Relock,
+    RunFacts,
+    Said,
+    bind,
+    marker,
+    may_build,
+    ours,
+    parse_command,
+    still,
+    superseded,
+)
+from conda_concept.errors import InputError, RefusedError
+
+SHA, OTHER = "a" * 40, "b" * 40
+PULL = PullFacts(7, "researcher", SHA, "add-x", "researcher/fork", "main", base_repository="climate/environments")
+RUN = RunFacts(1, PROPOSING, "pull_request", "success", SHA, "add-x", "researcher/fork", "climate/environments")
+
+
+def test_a_run_belongs_to_the_one_open_pull_request_with_its_head() -> None:
+    others = [replace(PULL, number=8, head_sha=OTHER), replace(PULL, number=9, is_open=False)]
+    assert bind(RUN, [*others, PULL]) == PULL
+    assert PULL.from_fork
+    assert not replace(PULL, head_repository="climate/environments").from_fork
+
+
+@pytest.mark.parametrize(
+    ("run", "pulls", "why"),
+    [
+        (RUN, [], "no open pull request"),
+        (RUN, [PULL, replace(PULL, number=8)], "2 open pull requests"),
+        (RUN, [replace(PULL, head_repository="mallory/fork")], "no open pull request"),
+        (RUN, [replace(PULL, head_sha=OTHER)], "no open pull request"),
+        (replace(RUN, event="push"), [PULL], "for push"),
+        (replace(RUN, path=".github/workflows/evil.yml"), [PULL], "evil.yml"),
+        (replace(RUN, head_repository=""), [replace(PULL, head_repository="")], "does not say which"),
+        (replace(RUN, head_sha="HEAD"), [replace(PULL, head_sha="HEAD")], "does not say which"),
+    ],
+)
+def test_everything_else_is_refused(run: RunFacts, pulls: list[PullFacts], why: str) -> None:
+    with pytest.raises(RefusedError, match=why):
+        bind(run, pulls)
+
+
+def test_a_head_that_moved_is_refused() -> None:
+    assert still(PULL, SHA) == PULL
+    with pytest.raises(RefusedError, match="is at aaaaaaaaaaaa now, this is about bbbbbbbbbbbb"):
+        still(PULL, OTHER)
+    with pytest.raises(RefusedError, match="closed"):
+        still(replace(PULL, is_open=False), SHA)
+
+
+@pytest.mark.parametrize(
+    ("body", "command"),
+    [
+        (f"/build {SHA}", BuildIt(SHA)),
+        (f"  /build   {SHA}  \r\nplease", BuildIt(SHA)),
+        ("/relock", Relock()),
+        ("/refresh NumPy", Relock("numpy")),
+        ("/explain ruamel.yaml", Explain("ruamel.yaml")),
+        ("thanks", None),
+        ("", None),
+        (f"> /build {SHA}", None),
+        (f"I said\n/build {SHA}", None),
+        ("/builder", None),
+    ],
+)
+def test_a_command_is_the_first_line_as_a_whole(body: str, command: object) -> None:
+    assert parse_command(body) == command
+
+
+@pytest.mark.parametrize("rest", ["build", f"build {SHA[:12]}", f"build {SHA} now", f"build {SHA.upper()}", "relock x"])
+def test_what_nearly_is_one_is_said_to_be_none(rest: str) -> None:
+    with pytest.raises(InputError, match="There are"):
+        parse_command(f"/{rest}")
+
+
+@pytest.mark.parametrize("rest", ["refresh", "refresh $(id)", "explain -x", "explain a b", "refresh a/b"])
+def test_a_package_is_one_plain_name(rest: str) -> None:
+    with pytest.raises(InputError, match="There are"):
+        parse_command(f"/{rest}")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_command_or_none_or_refused(body: str) -> None:
+    try:
+        command = parse_command(body)
+    except InputError:
+        return
+    assert command is None or body.lstrip().startswith("/")
+
+
+def test_who_may_build() -> None:
+    assert [may_build(one) for one in ("write", "maintain", "admin")] == [True] * 3
+    assert [may_build(one) for one in ("read", "triage", "none", "", None, "WRITE")] == [False] * 6
+
+
+def test_a_comment_of_ours_has_the_marker_first_and_is_by_us() -> None:
+    mark = marker("diff", "analysis3")
+    comments = [Said(1, "mallory", f"{mark}\nx"), Said(2, "bot", f"quote\n{mark}"), Said(3, "bot", f"{mark}\r\nx")]
+    assert ours(comments, mark, "bot") == comments[2]
+    assert ours(comments, marker("diff", "other"), "bot") is None
+
+
+def test_superseded_is_said_once_and_keeps_the_rest() -> None:
+    body = f"{marker('build', 'x')}\n### ✅ built\n\nmore\n"
+    once = superseded(body, SHA)
+    assert once.startswith(f"{marker('build', 'x')}\n> [!NOTE]\n> Superseded: commit `{SHA[:12]}`")
+    assert once.endswith("\n### ✅ built\n\nmore\n")
+    twice = superseded(once, OTHER)
+    assert twice.count("Superseded") == 1
+    assert OTHER[:12] in twice
+    assert twice.endswith("\n### ✅ built\n\nmore\n")

@@ -1,0 +1,102 @@
+"""The workflow files: what a security engineer would look for, beside what zizmor and actionlint find."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).resolve().parents[2] / ".github" / "workflows"
+FILES = sorted(FOLDER.glob("*.yml"))
+#: The one place that says which actions are used. To refresh: `git ls-remote https://github.com/OWNER/NAME TAG` gives
+#: the commit of a tag; change it here and in every workflow (`grep -rl OLD .github | xargs sed -i s/OLD/NEW/`).
+#: These were taken from how others pin them, since the project is developed offline: look them up once before use.
+PINS = {
+    "actions/checkout": ("8e8c483db84b4bee98b60c0593521ed34d9990e8", "v6.0.1"),
+    "actions/upload-artifact": ("330a01c490aca151604b8cf639adc76d48f6c5d4", "v5.0.0"),
+}
+WRITING = {"report.yml": {"report"}, "build.yml": {"admit", "report", "build", "settle"}, "release.yml": {"release"}}
+
+
+def load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - no types: `on`
+    return loaded
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.name)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_all_of_them_are_there() -> None:
+    names = {"pull-request.yml", "report.yml", "build.yml", "release.yml", "maintenance.yml", "ci.yml"}
+    assert names <= {path.name for path in FILES}
+
+
+def test_actions_are_those_of_the_table(path: Path) -> None:
+    for line in re.findall(r"(?m)^ +uses: (.*)", path.read_text("utf-8")):
+        name, _, rest = line.partition("@")
+        assert rest == "{} # {}".format(*PINS[name]), line
+
+
+def test_nothing_is_permitted_but_by_a_job(path: Path) -> None:
+    flow = load(path)
+    assert flow["permissions"] == {}
+    writing = {name for name, job in flow["jobs"].items() if "write" in (job.get("permissions") or {}).values()}
+    assert writing == WRITING.get(path.name, set())
+
+
+def test_a_job_is_one_line_and_its_values_come_through_the_environment(path: Path) -> None:
+    for job in load(path)["jobs"].values():
+        assert int(job["timeout-minutes"]) > 0
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        assert all("${{" not in run for run in runs)
+        ours = [run for run in runs if "conda-concept" in run]
+        assert len(ours) == (path.name != "ci.yml")
+        assert set(runs) - set(ours) <= {"tool/ci/setup --python-only", "ci/test"}
+
+
+def test_no_checkout_leaves_a_token_behind(path: Path) -> None:
+    for job in load(path)["jobs"].values():
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] == "false"
+
+
+def test_the_program_never_comes_from_a_pull_request(path: Path) -> None:
+    """The checkout that is run is the main branch's; where a pull request is checked out, no token is near."""
+    if path.name == "ci.yml":
+        return
+    for job in load(path)["jobs"].values():
+        checkouts = [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/checkout")]
+        (tool,) = [one for one in checkouts if one["path"] == "tool"]
+        assert tool["ref"] == "${{ inputs.ref || vars.CONDA_CONCEPT_REF || github.event.repository.default_branch }}"
+        data = [one for one in checkouts if "sha" in one.get("ref", "")]
+        assert not data or job["permissions"] == {"contents": "read"}
+        assert not data or not any("GITHUB_TOKEN" in step.get("env", {}) for step in job["steps"])
+
+
+def test_the_site_is_reached_only_behind_its_environment_and_in_a_queue(path: Path) -> None:
+    for name, job in load(path)["jobs"].items():
+        if "self-hosted" in job["runs-on"]:
+            assert path.name in ("build.yml", "release.yml", "maintenance.yml")
+            assert job["environment"] == "gadi"
+            if path.name != "maintenance.yml":
+                assert job["concurrency"]["queue"] == "max"
+                assert job["concurrency"]["cancel-in-progress"] == "false"
+                assert "needs" in job, f"{name} has no guard"
+        else:
+            assert job["runs-on"] == "ubuntu-24.04"
+            assert "environment" not in job
+
+
+def test_no_required_check_can_be_skipped_by_its_paths(path: Path) -> None:
+    assert "paths" not in (load(path)["on"].get("pull_request") or {})
+    assert "pull_request_target" not in load(path)["on"]
+
+
+def test_everything_on_the_site_for_an_environment_waits_in_one_queue() -> None:
+    jobs = (load(FOLDER / "build.yml")["jobs"]["build"], load(FOLDER / "release.yml")["jobs"]["release"])
+    assert {job["concurrency"]["group"] for job in jobs} == {"site-${{ matrix.environment }}"}
