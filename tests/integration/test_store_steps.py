@@ -76,7 +76,8 @@ def test_the_history_says_who_what_when_from_where(store: Store) -> None:
     assert line["who"] == "tester@here"
     assert line["when"] == "2026-01-01T00:00:00+00:00"
     assert line["release"] == {"environment": "analysis3", "version": "23.04", "build_id": "00000002"}
-    assert line["source"] == {"commit": "0123456789abcdef", "pull_request": "12", "author": "researcher"}
+    source = {"commit": "0123456789abcdef", "pull_request": "12", "author": "researcher", "base_lock": ""}
+    assert line["source"] == source
     assert line["lock_digest"] == "ab" * 32
     assert {move["alias"]: move["after"] for move in line["moves"]} == {
         "analysis3-23.04": "00000002",
