@@ -81,7 +81,9 @@ def candidates(forge: Forge) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tested(forge: Forge) -> None:
+def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tested(
+    forge: Forge, ordinary_user: OrdinaryUser, envmodules_init: Path, lmod_init: Path
+) -> None:
     state, before = forge.state, published(forge)
     pull = state.open_pull("maintainer", spec(forge, "hello"))
     run = forge.pull_request(pull)
@@ -98,6 +100,15 @@ def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tes
     assert state.status(pull.head_sha) == ("success", "Built and tested; merging publishes it.")
     assert published(forge) == before
     assert candidates(forge) == [f"tiny-pr{pull.number}"]
+    # What the comment says that one should type, typed by an ordinary user.
+    *load, last = build(forge, pull).partition("```sh\n")[2].partition("\n```")[0].splitlines()
+    assert last == "python3"
+    for init, runtime in ((envmodules_init, "singularity"), (lmod_init, "namespace")):
+        script = "\n".join([f". {init}", *load, "hello", "python3 -c 'import sys; print(sys.prefix)'"])
+        words = ordinary_user.bash(script, env={"CONDA_CONCEPT_RUNTIME": runtime}).stdout.split()
+        assert words[:2] == ["hello", "2.0"]
+        assert Path(words[-1]).name in build(forge, pull)
+        assert Path(words[-1]).name != before
 
     state.merge(pull.number)
     ran = forge.push()

@@ -26,6 +26,7 @@ root: {root}/store
 scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
+singularity: /opt/singularity/bin/singularity
 binds: [/etc, /usr, /tmp]
 host_libraries: [/usr/lib, /lib]
 node_dir: {root}/node
