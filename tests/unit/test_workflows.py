@@ -55,7 +55,9 @@ def test_a_job_is_one_line_and_its_values_come_through_the_environment(path: Pat
         assert all("${{" not in run for run in runs)
         ours = [run for run in runs if "conda-concept" in run]
         assert len(ours) == (path.name != "ci.yml")
-        assert set(runs) - set(ours) <= {"tool/ci/setup --python-only", "ci/test"}
+        others = set(runs) - set(ours)
+        assert {run for run in others if not run.startswith("apt-get ")} <= {"tool/ci/setup --python-only", "ci/test"}
+        assert path.name == "ci.yml" or not [run for run in others if run.startswith("apt-get ")]
 
 
 def test_no_checkout_leaves_a_token_behind(path: Path) -> None:
