@@ -13,9 +13,10 @@ from io import StringIO
 from pathlib import Path
 
 from conda_concept.layout import Layout
-from conda_concept.model import Groups, ImageFact, Release, ReleaseRecord, Retention, Site, Source, Verdict
+from conda_concept.model import ImageFact, Release, ReleaseRecord, Source, Verdict
 from conda_concept.progress import Reporter
 from conda_concept.record import LABEL, verdict_to_text
+from conda_concept.settings import Groups, Retention, Site
 from conda_concept.steps.publish import Asked
 from conda_concept.store import AlreadyThere, Door, Identity, RealDoor, Store
 from conda_concept.store.checking import Checker

@@ -10,10 +10,11 @@ from tempfile import mkdtemp
 from conda_concept import image, sandbox
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
-from conda_concept.model import Activation, Package, Site, Spec
+from conda_concept.model import Activation, Package, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
+from conda_concept.settings import Site
 from conda_concept.testing import declared
 
 

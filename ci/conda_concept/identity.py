@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from conda_concept.model import Site, Spec
+from conda_concept.model import Spec
+from conda_concept.settings import Site
 
 #: Long enough that two builds of one label do not meet (1 in 4 billion a pair), short enough to be said aloud.
 DIGITS = 8

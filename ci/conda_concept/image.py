@@ -22,9 +22,10 @@ from rattler.install.installer import InstallerReporter
 
 from conda_concept.download import Cache
 from conda_concept.errors import BuildError, IntegrityError
-from conda_concept.model import Package, Squash
+from conda_concept.model import Package
 from conda_concept.progress import Bar, Reporter
 from conda_concept.run import CommandError, find_tool, run
+from conda_concept.settings import Squash
 
 
 @dataclass(slots=True)

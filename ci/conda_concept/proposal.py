@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from conda_concept.errors import InputError
 from conda_concept.explain import Explanation
 from conda_concept.lockfile import MAX_BYTES as MAX_LOCK
-from conda_concept.model import EnvironmentName, Place, Request
+from conda_concept.model import Place, Request
+from conda_concept.settings import EnvironmentName
 
 #: The artifact's name and the one member that is read.
 ARTIFACT = "proposal"

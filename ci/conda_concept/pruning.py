@@ -4,9 +4,10 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from conda_concept.model import Event, Judgement, Release, Retention
+from conda_concept.model import Event, Judgement, Release
 from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, Standing, StoreState
 from conda_concept.record import LABEL
+from conda_concept.settings import Retention
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from conda_concept.document import MAX_BYTES, SourceText
 from conda_concept.errors import InputError, NotFoundError
-from conda_concept.model import Site, Spec
+from conda_concept.model import Spec
 from conda_concept.run import CLEAN_ENVIRONMENT, CommandError, Finished, run
+from conda_concept.settings import Site
 from conda_concept.site import read_site
 from conda_concept.spec import ENVIRONMENT_NAME, read_spec
 

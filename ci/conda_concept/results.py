@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from conda_concept.model import Expectation, TestsConfig, Verdict
+from conda_concept.model import Verdict
+from conda_concept.settings import Expectation, TestsConfig
 
 #: What a test did. Everything but the first two is a failure.
 Outcome = Literal[

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conda_concept.errors import ToolError
-from conda_concept.model import Activation, ReleaseFile, Site
+from conda_concept.model import Activation, ReleaseFile
 from conda_concept.render.launcher import LAUNCHER, LauncherFacts, render_launcher, template_text
 from conda_concept.run import CLEAN_ENVIRONMENT, run
+from conda_concept.settings import Site
 
 #: What every container needs a place for, whatever the site binds. The last one is Apptainer's own: with it, one
 #: container can start another.

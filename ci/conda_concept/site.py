@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 from conda_concept.document import Problems, SourceText, parse, validate
-from conda_concept.model import Place, Site
+from conda_concept.model import Place
+from conda_concept.settings import Site
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 

@@ -16,7 +16,8 @@ from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from conda_concept.document import Document, Problems, SourceText, nearest, parse, validate
-from conda_concept.model import Config, Place, Request, Spec
+from conda_concept.model import Place, Request, Spec
+from conda_concept.settings import Config
 
 #: conda's package name rule: CEP 26.
 PACKAGE_NAME = re.compile(r"^[a-z0-9_][a-z0-9_.-]{0,127}$")

@@ -15,13 +15,14 @@ import pytest
 
 from conda_concept.image import commands, squash
 from conda_concept.layout import Layout
-from conda_concept.model import Config, Release, Site, Squash, TestsConfig
+from conda_concept.model import Release
 from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.results import TestReport
 from conda_concept.run import CLEAN_ENVIRONMENT
 from conda_concept.run import run as command
 from conda_concept.runtime import ensure_base, write_files
+from conda_concept.settings import Config, Site, Squash, TestsConfig
 from conda_concept.steps import test as step
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.plan import Bounds

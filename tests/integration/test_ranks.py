@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conda_concept.model import Expectation, TestsConfig
 from conda_concept.results import TestResult
+from conda_concept.settings import Expectation, TestsConfig
 from conda_concept.testing.probe import Interpreter
 from conda_concept.testing.ranks import run_ranks
 from tests.support.user import OrdinaryUser

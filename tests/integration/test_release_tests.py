@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from conda_concept.localchannel import File, PackageSpec
-from conda_concept.model import Expectation, TestsConfig
 from conda_concept.progress import Bar, Reporter
 from conda_concept.results import TestReport
 from conda_concept.run import CLEAN_ENVIRONMENT, find_tool
+from conda_concept.settings import Expectation, TestsConfig
 from conda_concept.steps import test as step
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.junit import read_junit

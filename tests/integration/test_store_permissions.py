@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.storekit import ASKED, make_site, make_store, ready, release, silent
 from conda_concept.errors import InputError
-from conda_concept.model import Groups
+from conda_concept.settings import Groups
 from conda_concept.steps.publish import publish_release
 from conda_concept.store import Store
 from conda_concept.store.permissions import Permissions, obstacles

@@ -26,8 +26,9 @@ from benchmarks.storekit import (
     silent,
 )
 from conda_concept.errors import BusyError, GateError, InputError, NotFoundError, RefusedError, SpaceError
-from conda_concept.model import Retention, Verdict
+from conda_concept.model import Verdict
 from conda_concept.record import verdict_to_text
+from conda_concept.settings import Retention
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.list_ import list_history, list_releases
 from conda_concept.steps.prune import prune

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from conda_concept.model import CHANNEL_ALIAS, Config, Lock, Package, Place, Request, Spec
+from conda_concept.model import CHANNEL_ALIAS, Lock, Package, Place, Request, Spec
+from conda_concept.settings import Config
 
 PLATFORM = "linux-64"
 

@@ -22,11 +22,12 @@ from conda_concept.localchannel import (
     make_channel,
     write_package,
 )
-from conda_concept.model import Config, Package, Release, Site
+from conda_concept.model import Package, Release
 from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.runtime import capture_activation, ensure_base, write_files
+from conda_concept.settings import Config, Site
 
 SINGULARITY = "/opt/singularity/bin/singularity"
 DEMO = Release("demo", "23.04", "aaaa1111")

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from conda_concept.changes import diff, newer, risk, twice, why
-from conda_concept.model import Change, Diff, ExcludeNewer, Lock, Spec
+from conda_concept.model import Change, Diff, Lock, Spec
+from conda_concept.settings import ExcludeNewer
 from tests.support.locks import lock, package, pip_package, spec
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from conda_concept.errors import SolveTimeoutError
 from conda_concept.explain import ExplainedError, Tries, explain, find_core
-from conda_concept.model import ExcludeNewer, Request, Spec
+from conda_concept.model import Request, Spec
+from conda_concept.settings import ExcludeNewer
 from conda_concept.solvertext import chains
 from tests.support.locks import spec
 

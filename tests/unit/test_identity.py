@@ -8,7 +8,8 @@ import pytest
 
 from conda_concept.document import SourceText
 from conda_concept.identity import build_id, spec_digest
-from conda_concept.model import Site, Spec, Squash
+from conda_concept.model import Spec
+from conda_concept.settings import Site, Squash
 from conda_concept.spec import read_spec
 
 ENVIRONMENT = "name: demo\nchannels: [conda-forge]\ndependencies:\n- numpy >=2\n- scipy\nvariables: {A: b}\n"

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from conda_concept.errors import GateError
-from conda_concept.model import Expectation, TestsConfig
 from conda_concept.results import OUTCOMES, TestReport, TestResult, judged
+from conda_concept.settings import Expectation, TestsConfig
 from conda_concept.testing.junit import read_junit, write_junit
 
 

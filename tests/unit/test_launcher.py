@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from conda_concept.errors import InputError
-from conda_concept.model import Activation, Config, Release, ReleaseFile, Site
+from conda_concept.model import Activation, Release, ReleaseFile
 from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files, render_launcher
 from conda_concept.render.modulefile import ModuleFacts, key_versions, render_modulefile
 from conda_concept.runtime import activation_between, base_image, base_name, inside_argv, parse_activation
+from conda_concept.settings import Config, Site
 
 PREFIX = "/apps/conda_concept/releases/demo-23.04/1a2b3c4d"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from conda_concept.model import Alias, Event, Move, Release, Retention
+from conda_concept.model import Alias, Event, Move, Release
 from conda_concept.operations import (
     DropCandidate,
     RemoveRelease,
@@ -15,6 +15,7 @@ from conda_concept.operations import (
     candidate_target,
 )
 from conda_concept.pruning import Pruning, removals
+from conda_concept.settings import Retention
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 LIVE, FORMER, OLDER, TRIAL = (Release("a", "23.04", f"{number:08x}") for number in range(4))

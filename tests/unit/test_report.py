@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from conda_concept.model import Expectation, TestsConfig
 from conda_concept.render.quote import markdown
 from conda_concept.render.report import BUDGET, as_json, comment, terminal, verdict_line
 from conda_concept.results import Outcome, StaleExpectation, TestReport, TestResult, judged
+from conda_concept.settings import Expectation, TestsConfig
 
 
 def failure(name: str, outcome: Outcome = "raises", **more: str) -> TestResult:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from conda_concept.model import Expectation, TestsConfig
 from conda_concept.results import (
     Outcome,
     TestReport,
@@ -14,6 +13,7 @@ from conda_concept.results import (
     time_limit,
     with_second_run,
 )
+from conda_concept.settings import Expectation, TestsConfig
 
 
 def result(name: str, outcome: Outcome = "passed") -> TestResult:

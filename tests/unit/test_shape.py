@@ -11,6 +11,7 @@ PACKAGE = Path(errors.__file__).parent
 ORDER = (
     *(
         "errors",
+        "settings",
         "model",
         "results",
         "document",

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from conda_concept.errors import InputError
-from conda_concept.model import Expectation, Lock, Package, TestsConfig
+from conda_concept.model import Lock, Package
 from conda_concept.results import TestResult
+from conda_concept.settings import Expectation, TestsConfig
 from conda_concept.testing import consistency, declared
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.plan import Planner, Survey, without_skipped

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.layout import Layout
-from conda_concept.model import CHANNEL_ALIAS, Lock, Release, Site, Spec
+from conda_concept.model import CHANNEL_ALIAS, Lock, Release, Spec
 from conda_concept.progress import Reporter
 from conda_concept.repository import MAX_LOCK_BYTES, Repository, read_text
+from conda_concept.settings import Site
 
 if TYPE_CHECKING:
     from conda_concept.assembly import Assembler

@@ -28,8 +28,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from conda_concept.errors import InputError
-from conda_concept.model import Activation, Config, Release, ReleaseFile, Site
+from conda_concept.model import Activation, Release, ReleaseFile
 from conda_concept.render.quote import templates
+from conda_concept.settings import Config, Site
 
 #: What a bind of Singularity cannot carry in a path, and what a first line (`#!`) cannot.
 _UNFIT = frozenset(":,\n\t '\"\\")

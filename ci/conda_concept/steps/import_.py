@@ -20,9 +20,10 @@ from conda_concept.importing import (
 )
 from conda_concept.lockcheck import check_lock
 from conda_concept.lockfile import MAX_BYTES, dumps
-from conda_concept.model import Config, Lock, Package, Spec
+from conda_concept.model import Lock, Package, Spec
 from conda_concept.progress import Reporter
 from conda_concept.repository import Repository, read_text
+from conda_concept.settings import Config
 from conda_concept.solver import Session, Settings, lock_of, virtual_packages
 from conda_concept.spec import read_spec
 from conda_concept.steps.lock import load_lock, replace_file

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conda_concept.errors import GateError
-from conda_concept.model import Lock, TestsConfig
+from conda_concept.model import Lock
 from conda_concept.progress import Reporter
 from conda_concept.results import TestReport, TestResult, judged, stale_expectations, with_second_run
+from conda_concept.settings import TestsConfig
 from conda_concept.testing import consistency
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.hostside import host_commands

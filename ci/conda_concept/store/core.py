@@ -11,8 +11,9 @@ from pathlib import Path
 
 from conda_concept.errors import ConcError, InputError, SpaceError
 from conda_concept.layout import INCOMPLETE, Layout
-from conda_concept.model import Release, ReleaseRecord, Site
+from conda_concept.model import Release, ReleaseRecord
 from conda_concept.operations import DropCandidate, SetCandidate, candidate_target
+from conda_concept.settings import Site
 from conda_concept.store.applying import Applier
 from conda_concept.store.checking import Checker
 from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new

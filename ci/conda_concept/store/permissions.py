@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from conda_concept.errors import InputError
-from conda_concept.model import Groups
+from conda_concept.settings import Groups
 from conda_concept.store.door import Door, make_directories
 
 ACCESS = "system.posix_acl_access"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from conda_concept.model import TestsConfig
 from conda_concept.results import TestResult, matching, time_limit
+from conda_concept.settings import TestsConfig
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.probe import child_words
 

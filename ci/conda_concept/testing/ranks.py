@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from conda_concept.errors import ToolError
-from conda_concept.model import TestsConfig
 from conda_concept.results import TestResult, matching, time_limit
 from conda_concept.run import run
+from conda_concept.settings import TestsConfig
 from conda_concept.testing.probe import Interpreter, drop_to
 
 _LAST_LINES = 40

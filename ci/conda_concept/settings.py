@@ -1,0 +1,161 @@
+"""What people write: an environment's `config.yml` and a site's file, as frozen models that refuse unknown keys.
+
+pydantic finds every mistake of a file in one go; `document.validate` says each with its line.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+#: Names that become file names, module names and branch names.
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+#: `YY.MM` with an optional fix level: `23.07`, `23.07.1`. A string always: YAML reads 26.10 as 26.1.
+ReleaseVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.(0[1-9]|1[0-2])(\.[0-9]{1,3})?$")]
+
+#: An environment variable's name, as POSIX has it.
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: A command's name: a file name that is no option and holds nothing a shell or a bind would take apart.
+CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.+@\[-]*$")]
+
+
+class Strict(BaseModel):
+    """A mapping that people write: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ExcludeNewer(Strict):
+    """A delay before a new upload is taken: most malicious or broken uploads are noticed within days."""
+
+    days: int = Field(ge=0, le=365)
+    except_channels: tuple[str, ...] = Field(default=(), strict=False)
+    except_packages: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Expectation(Strict):
+    """What people know about a test: its title (`import numpy`; `*` matches), why, and where it is followed up."""
+
+    test: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=300)
+    issue: str = Field(default="", max_length=300, pattern=r"^(https://\S+)?$")
+
+
+class TestsConfig(Strict):
+    """`tests:` in a config: what not to run, what is known to fail, and how long a test may take, in seconds."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    skip: tuple[Expectation, ...] = Field(default=(), strict=False)
+    expect_fail: tuple[Expectation, ...] = Field(default=(), strict=False)
+    timeout: int = Field(default=120, ge=1, le=3600)
+    #: By the title of a test, where one needs another limit.
+    timeouts: Mapping[str, Annotated[int, Field(ge=1, le=36000)]] = Field(default_factory=dict)
+
+
+class Config(Strict):
+    """`environments/NAME/config.yml`: everything about an environment that conda's own format has no place for."""
+
+    version: ReleaseVersion
+    #: The version that the plain name (`analysis3`) points at; this one where it is not given.
+    stable: ReleaseVersion | None = None
+    platforms: tuple[str, ...] = Field(default=("linux-64",), strict=False, min_length=1)
+    #: Of the machine that the environment runs on: {"__glibc": "2.28", "__cuda": "12.9"}.
+    virtual_packages: Mapping[str, str] = Field(default_factory=dict)
+    channel_priority: Literal["strict", "disabled"] = "strict"
+    allowed_channels: tuple[str, ...] = Field(default=("conda-forge",), strict=False, min_length=1)
+    #: Hosts that pip's packages may come from, beside the addresses that the spec itself names.
+    pip_hosts: tuple[str, ...] = Field(default=(), strict=False)
+    exclude_newer: ExcludeNewer | None = None
+    #: Packages that may come from a channel's `broken` label.
+    allow_broken: tuple[str, ...] = Field(default=(), strict=False)
+    #: Packages whose changes are always shown openly (SPEC 0's core projects, say).
+    key_packages: tuple[str, ...] = Field(default=(), strict=False)
+    description: str = Field(default="", max_length=200)
+    #: Whom users ask: an address or a link.
+    contact: str = Field(default="", max_length=200)
+    #: Variables that the modulefile sets, beside those that the packages' activation scripts set.
+    setenv: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix.
+    prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Variables that no command of this environment sees.
+    unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
+    #: Commands that stay the host's although the environment ships them: they get no launcher.
+    host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
+    #: Commands that a script of ours stands for: name -> file beside config.yml.
+    overrides: Mapping[CommandName, str] = Field(default_factory=dict)
+    #: Host folders that this environment needs to see, beside the site's.
+    binds: tuple[str, ...] = Field(default=(), strict=False)
+    tests: TestsConfig = TestsConfig()
+
+
+class Groups(Strict):
+    """Unix groups: who reads and executes, and who writes. None: the process's own, nothing is changed."""
+
+    users: str | None = None
+    owners: str | None = None
+
+
+class Retention(Strict):
+    """What `prune` keeps, besides everything that is pointed at, pinned or in use."""
+
+    #: Days that a release stays after it was last pointed at: longer than the longest job and its requeues.
+    grace_days: float = Field(default=30, ge=0)
+    #: Days that a candidate which was never published stays; a closed pull request ends them at once.
+    candidate_days: float = Field(default=30, ge=0)
+    #: Builds of one label that stay beside the present one, newest first, so that there is something to roll back to.
+    keep_builds: int = Field(default=2, ge=0)
+    #: Hours without a sign of life after which a lock that another machine holds counts as left behind.
+    lock_hours: float = Field(default=2, gt=0)
+
+
+class Squash(Strict):
+    """How images are compressed; the defaults were chosen by measurement (zstd 3 and 128 KiB blocks)."""
+
+    compression: Literal["zstd", "lz4", "gzip", "xz"] = "zstd"
+    level: int = Field(default=3, ge=1, le=22)
+    block: Literal["64K", "128K", "256K", "512K", "1M"] = "128K"
+
+
+class Site(Strict):
+    """`ci/sites/NAME.yml`: one machine's settings. No other file may hold a path of one machine."""
+
+    name: str
+    #: Everything published lies below it; `${NAME}` is taken from the environment.
+    root: str
+    #: Fast local disk: the tree of a build lives and dies here.
+    scratch: str
+    #: Downloaded archives and repodata, kept between builds and safe to share.
+    cache: str
+    #: The folder below `apps/` and `modules/`, and so the first half of `module load conda_concept/analysis3`.
+    product: str = "conda_concept"
+    groups: Groups = Groups()
+    retention: Retention = Retention()
+    #: The environment that a bare `module load PRODUCT` loads (its stable); none: the only one there is, if so.
+    default_environment: EnvironmentName | None = None
+    runtime: Literal["singularity", "namespace"] = "singularity"
+    #: Host folders that are visible inside, where they exist.
+    binds: tuple[str, ...] = Field(default=(), strict=False)
+    #: The container program by absolute path, outside the folders that are bound.
+    singularity: str = "/usr/bin/singularity"
+    squash: Squash = Squash()
+    #: Whom tests run as when the release account is root; none: `nobody`. Code of packages never runs as root.
+    test_user: str | None = None
+    #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
+    host_libraries: tuple[str, ...] = Field(default=(), strict=False)
+    #: How several ranks are started on one node, ready for a command: [/apps/openmpi/bin/mpirun, -n, "4"].
+    mpi_run: tuple[str, ...] = Field(default=(), strict=False)
+    #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
+    #: `container`: each container mounts it (a set-uid Singularity cannot see a user's FUSE mount).
+    mounting: Literal["shared", "container"] = "shared"
+    #: Local disk of a node that every user can write, for mount points.
+    node_dir: str = "/tmp"  # noqa: S108 - the folder below it is the user's own, which the launcher checks
+    #: A shared mount that nobody used for so many seconds ends itself.
+    idle_seconds: int = Field(default=600, ge=5, le=86400)
+    #: How often a start is tried before its command has started.
+    start_tries: int = Field(default=3, ge=1, le=10)
+    #: Where the host's own programs are (never looked up in a user's PATH).
+    host_bin: str = "/usr/bin"
+    squashfuse: str = "/usr/bin/squashfuse_ll"
+    #: A release older than so many days warns when its module is loaded; 0: never.
+    old_after_days: int = Field(default=0, ge=0)
