@@ -156,7 +156,7 @@ def processes(data: RealData, work: Path, runs: int) -> list[Timed]:
     new, comment = work / "new.yml", work / "comment.md"
     results: list[Timed] = []
     with Served(data.folder / "channels") as served:
-        lock = [
+        lock: list[str | Path] = [
             "lock",
             "analysis3",
             "--repository",
@@ -167,7 +167,16 @@ def processes(data: RealData, work: Path, runs: int) -> list[Timed]:
             "--out",
             new,
         ]
-        diff = ["diff", environment / "conda-lock.yml", new, "--format", "md", "--quiet", "--repository", repository]
+        diff: list[str | Path] = [
+            "diff",
+            environment / "conda-lock.yml",
+            new,
+            "--format",
+            "md",
+            "--quiet",
+            "--repository",
+            repository,
+        ]
         commands: dict[str, Sequence[Sequence[str | Path]]] = {
             "bare solve": [["-c", BARE, served.alias, work / "cache" / "repodata", environment / "environment.yml"]],
             "lock": [["-m", "conda_concept", *lock]],
@@ -233,7 +242,7 @@ def statuses(data: RealData, work: Path, locks: int, diffs: int) -> dict[str, in
     """Runs whose exit status was right: `lock` and `diff` again and again, alternating success and a known failure."""
     repository = checkout(data, work / "statuses")
     lock_file = repository / "environments" / "analysis3" / "conda-lock.yml"
-    lock = [
+    lock: list[str | Path] = [
         "-m",
         "conda_concept",
         "lock",
@@ -244,7 +253,7 @@ def statuses(data: RealData, work: Path, locks: int, diffs: int) -> dict[str, in
         "--out",
         work / "new.yml",
     ]
-    diff = ["-m", "conda_concept", "diff", lock_file, lock_file, "--repository", repository]
+    diff: list[str | Path] = ["-m", "conda_concept", "diff", lock_file, lock_file, "--repository", repository]
     for number in range(locks):
         alias = data.alias if number % 4 else (work / "nowhere").as_uri()
         run([*lock, "--channel-alias", alias], work, expect=0 if number % 4 else 2)
@@ -346,10 +355,10 @@ def tables(results: dict[str, Any]) -> str:
         parts.append(tabulate([*(tuple(asdict(row).values()) for row in rows), total], headers=headers))
     if "explanations" in results:
         found: list[Explained] = results["explanations"]
-        headers = ("broken spec", "cause named", "way out", "seconds")
+        named = ("broken spec", "cause named", "way out", "seconds")
         lines = [(row.name, _yes(row.named), _yes(row.remedy), row.seconds) for row in found]
         share = f"{sum(row.named for row in found)} of {len(found)} messages name the true cause"
-        parts.append(f"{tabulate(lines, headers=headers)}\n{share}")
+        parts.append(f"{tabulate(lines, headers=named)}\n{share}")
     if "processes" in results:
         timed: list[Timed] = results["processes"]
         headers = ("whole process", "repodata", "seconds", "above bare", "processor seconds", "above bare")

@@ -22,10 +22,10 @@ TOP = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP))  # for tests.support
 
 from conda_concept.localchannel import File, PackageSpec  # noqa: E402 - after the path is right
-from conda_concept.model import TestsConfig  # noqa: E402 - the same
 from conda_concept.progress import Reporter  # noqa: E402 - the same
 from conda_concept.results import TestReport  # noqa: E402 - the same
 from conda_concept.run import CLEAN_ENVIRONMENT, run  # noqa: E402 - the same
+from conda_concept.settings import TestsConfig  # noqa: E402 - the same
 from conda_concept.steps.test import Resources, Subject, test  # noqa: E402 - the same
 from conda_concept.testing.plan import Bounds  # noqa: E402 - the same
 from conda_concept.testing.probe import Interpreter, activated, drop_to, ordinary_user  # noqa: E402 - the same
