@@ -82,6 +82,24 @@ class Repository:
             raise InputError(f"the overrides of {spec.name} cannot be used:", problems=problems)
         return tuple(found)
 
+    def hooks(self, spec: Spec) -> tuple[tuple[str, str], ...]:
+        """The hooks of an environment in their order: name and text, from the folder `hooks/` beside its config.
+
+        Raises one `InputError` with every one that is missing or no script.
+        """
+        folder, problems, found = self.folder(spec.name) / "hooks", [], []
+        for name in spec.config.hooks:
+            place = f"environments/{spec.name}/config.yml: hooks: {name}"
+            if not (folder / name).is_file():
+                problems.append(f"{place}: there is no file `hooks/{name}` beside config.yml (on the main branch)")
+            elif not (text := read_text(folder / name, MAX_BYTES)).startswith("#!"):
+                problems.append(f"{place}: `hooks/{name}` is no script; its first line has to begin with #!")
+            else:
+                found.append((name, text))
+        if problems:
+            raise InputError(f"the hooks of {spec.name} cannot be used:", problems=problems)
+        return tuple(found)
+
     def lock_path(self, name: str) -> Path:
         """Where the lock of an environment is, or will be."""
         return self.folder(name) / "conda-lock.yml"

@@ -18,6 +18,13 @@ VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]
 #: A command's name: a file name that is no option and holds nothing a shell or a bind would take apart.
 CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.+@\[-]*$")]
 
+#: A pattern of library names as the loader has them.
+LibraryPattern = Annotated[str, StringConstraints(pattern=r"^[^/]{1,100}$")]
+#: A pattern of host names.
+NodePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?-]{1,100}$")]
+#: A file's name, without its folder.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+
 
 class Strict(BaseModel):
     """A mapping that people write: unknown keys are refused, values are frozen."""
@@ -39,6 +46,41 @@ class Expectation(Strict):
     test: str = Field(min_length=1, max_length=200)
     reason: str = Field(min_length=1, max_length=300)
     issue: str = Field(default="", max_length=300, pattern=r"^(https://\S+)?$")
+
+
+class Variant(Strict):
+    """Which of several builds of a host's library is meant: by what the replaced file, or who uses it, asks for.
+
+    `by_needed` maps each variant's word to patterns of library names (`libgfortran.so.*`); `otherwise` is the word
+    where none of them is asked for.
+    """
+
+    by_needed: Mapping[VariableName, Annotated[tuple[LibraryPattern, ...], Field(strict=False)]] = Field(min_length=1)
+    otherwise: VariableName | None = None
+
+
+class HostFile(Strict):
+    """Which of a package's paths (a pattern: `*` stays in one folder, `**` does not) become links, and where to.
+
+    `to` is relative to the replacement's `root`; `{name}` stands for the file's name, `{path}` for its whole path,
+    and `{WORD}` for the variant that the rule of that name chooses.
+    """
+
+    path: str = Field(min_length=1, max_length=300)
+    to: str = Field(min_length=1, max_length=300)
+
+
+class Replacement(Strict):
+    """One package whose files become links to the host's; the first of `files` that matches a path counts."""
+
+    #: Where the host has it: an absolute folder, or `{NAME}/…` with a name of the site's `host_software`.
+    root: str = Field(min_length=1, max_length=300)
+    files: tuple[HostFile, ...] = Field(strict=False, min_length=1)
+    variants: Mapping[VariableName, Variant] = Field(default_factory=dict)
+
+
+#: Commands that start work on other nodes, for which there is a ready-made script that takes the environment along.
+Carried = Literal["ssh", "rsh", "pbs_tmrsh", "orted", "prted", "mpirun", "mpiexec", "prterun", "prun"]
 
 
 class TestsConfig(Strict):
@@ -84,6 +126,14 @@ class Config(Strict):
     host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
     #: Commands that a script of ours stands for: name -> file beside config.yml.
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
+    #: Commands that a ready-made script of ours stands for, which takes the environment along to other nodes.
+    carry: tuple[Carried, ...] = Field(default=(), strict=False)
+    #: Files of packages that are taken out: package -> patterns of its own paths (`["**"]`: all of them).
+    remove: Mapping[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default_factory=dict)
+    #: Files of packages that become links to the host's, by package.
+    replace: Mapping[str, Replacement] = Field(default_factory=dict)
+    #: Scripts in `hooks/` beside config.yml that run in the finished prefix, in this order, before it is squashed.
+    hooks: tuple[FileName, ...] = Field(default=(), strict=False)
     #: Host folders that this environment needs to see, beside the site's.
     binds: tuple[str, ...] = Field(default=(), strict=False)
     tests: TestsConfig = TestsConfig()
@@ -143,6 +193,13 @@ class Site(Strict):
     test_user: str | None = None
     #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
     host_libraries: tuple[str, ...] = Field(default=(), strict=False)
+    #: Where the host keeps software that environments use in place of their own: {openmpi: /apps/openmpi/4.1.4}.
+    host_software: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Whether what a release links to has to be on the machine that builds it; else what is missing is a warning.
+    host_files_required: bool = False
+    #: Names of this machine's nodes (`gadi-*`): `ssh` to these takes the environment along, if a config carries it.
+    #: The nodes of a PBS job always count.
+    nodes: tuple[NodePattern, ...] = Field(default=(), strict=False)
     #: How several ranks are started on one node, ready for a command: [/apps/openmpi/bin/mpirun, -n, "4"].
     mpi_run: tuple[str, ...] = Field(default=(), strict=False)
     #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.

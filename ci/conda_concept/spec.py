@@ -16,6 +16,7 @@ from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from conda_concept.document import Document, Problems, SourceText, nearest, parse, validate
+from conda_concept.integration import words_wrong
 from conda_concept.model import Place, Request, Spec
 from conda_concept.settings import Config
 
@@ -56,6 +57,8 @@ def _config(document: Document, problems: Problems) -> Config | None:
                 problems.add(
                     document.place(("virtual_packages", name)), f"a virtual package starts with __ (`__{name}`)"
                 )
+        for path, text in words_wrong(config):
+            problems.add(document.place(path), text)
     return config
 
 

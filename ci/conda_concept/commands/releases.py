@@ -66,8 +66,8 @@ def _build(context: Context, arguments: argparse.Namespace) -> int:
 
     spec = context.repository.spec(arguments.name)
     text = context.lock_text(arguments.name, arguments.lock)
-    overrides = context.repository.overrides(spec)
-    order = Order(spec, context.read_lock(text, spec), text, source_of(context, arguments), overrides)
+    scripts = context.repository.overrides(spec), context.repository.hooks(spec)
+    order = Order(spec, context.read_lock(text, spec), text, source_of(context, arguments), *scripts)
     built = build(order, context.store, context.assembler)
     context.emit(plain(built), built.record.prefix)
     return 0

@@ -64,8 +64,9 @@ class Candidate:
         )
         edges, spec = self.edges, accepted.spec
         known = spec.name in edges.repository.environments()
-        overrides = edges.repository.overrides(spec) if known else ()  # main's files, never the pull request's
-        order = Order(spec, accepted.lock, accepted.text, source, overrides)
+        # main's files, never the pull request's
+        scripts = (edges.repository.overrides(spec), edges.repository.hooks(spec)) if known else ((), ())
+        order = Order(spec, accepted.lock, accepted.text, source, *scripts)
         built = build(order, edges.store, edges.assembler)
         judged = judge(built.record.release, spec, edges, again=False)
         trial = self._expose(built.record.release) if judged.report.passed else None

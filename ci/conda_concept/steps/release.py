@@ -130,7 +130,8 @@ class Publication:
             base_lock=base_digest(main),
         )
         lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)
-        order = Order(spec, loads(lock_text), lock_text, source, self.edges.repository.overrides(spec))
+        scripts = self.edges.repository.overrides(spec), self.edges.repository.hooks(spec)
+        order = Order(spec, loads(lock_text), lock_text, source, *scripts)
         why = f"`{self.branch}` was not what the candidate was tested with" if pulls else ""
         return _Plan(order, why or "it came without a pull request")
 
@@ -146,7 +147,8 @@ class Publication:
                 if record.spec_digest != spec_digest(spec) or record.source.base_lock != base:
                     continue
                 text = store.layout.locked(standing.release).read_text("utf-8")
-                order = Order(spec, loads(text), text, record.source, self.edges.repository.overrides(spec))
+                scripts = self.edges.repository.overrides(spec), self.edges.repository.hooks(spec)
+                order = Order(spec, loads(text), text, record.source, *scripts)
                 verdict = reader.verdict(standing.release)
             except (ConcError, OSError) as error:
                 self.edges.reporter.warn(f"{standing.release} cannot be taken: {error}")

@@ -58,9 +58,9 @@ def try_(attempt: Attempt, edges: Edges) -> Tried:
     spec = edges.repository.spec(attempt.name)
     with reporter.step("plan"):
         reporter.say(_planned(attempt, edges))
-    overrides = edges.repository.overrides(spec)
+    overrides, hooks = edges.repository.overrides(spec), edges.repository.hooks(spec)
     text = _lock(attempt, spec, edges)
-    order = Order(spec, loads(text), text, attempt.source, overrides)
+    order = Order(spec, loads(text), text, attempt.source, overrides, hooks)
     record = build(order, edges.store, edges.assembler).record
     judged = judge(record.release, spec, edges, again=False)
     before, passed = _before(judged, edges), judged.report.passed

@@ -1,0 +1,92 @@
+"""Tiny conda packages around the host's real Open MPI, without a compiler: patchelf makes what a linker would make.
+
+`openmpi` brings a `libmpi.so.40` that is no MPI at all, so that whoever finds it instead of the host's fails; `hydro`
+is linked against `libmpi.so.40` and finds it beside itself, as conda's packages do.
+"""
+
+import shutil
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from conda_concept.localchannel import File, PackageSpec, Symlink
+from conda_concept.run import find_tool, run
+
+#: Where Debian's libopenmpi3 and openmpi-bin are.
+HOST_LIB = Path("/usr/lib/x86_64-linux-gnu")
+HOST_MPI = HOST_LIB / "libmpi.so.40"
+
+#: What `hydro` is for: a rank says who it is, after it has really talked to the others. `libhydro.so` is all that it
+#: loads; MPI comes with it, or not.
+PROGRAM = """\
+import ctypes, os, sys
+hydro = ctypes.CDLL(os.path.join(sys.prefix, "lib", "libhydro.so"))
+world = ctypes.addressof(ctypes.c_char.in_dll(hydro, "ompi_mpi_comm_world"))
+world, integer = ctypes.c_void_p(world), ctypes.c_void_p(ctypes.addressof(ctypes.c_char.in_dll(hydro, "ompi_mpi_int")))
+add = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.in_dll(hydro, "ompi_mpi_op_sum")))
+assert hydro.MPI_Init(None, None) == 0
+rank, size = ctypes.c_int(), ctypes.c_int()
+hydro.MPI_Comm_rank(world, ctypes.byref(rank))
+hydro.MPI_Comm_size(world, ctypes.byref(size))
+count = 1 << 18  # a megabyte: more than what goes with the first message
+mine, total = (ctypes.c_int * count)(*[rank.value + 1] * count), (ctypes.c_int * count)()
+assert hydro.MPI_Allreduce(mine, total, ctypes.c_int(count), integer, add, world) == 0
+expected = size.value * (size.value + 1) // 2
+assert set(total) == {expected}, set(total)
+mapped = {line.split()[-1] for line in open("/proc/self/maps") if "libmpi.so" in line}
+print(rank.value, size.value, os.environ.get("NODE", "here"), sys.executable, *sorted(mapped))
+hydro.MPI_Finalize()
+"""
+
+
+def _small_library(*options: str) -> bytes:
+    """A real shared library of this machine, changed by patchelf."""
+    original = min(Path(sysconfig.get_config_var("DESTSHARED")).glob("*.so"), key=lambda path: path.stat().st_size)
+    with tempfile.TemporaryDirectory() as work:
+        copy = Path(shutil.copy(original, work))
+        run([find_tool("patchelf"), *options, copy])
+        return copy.read_bytes()
+
+
+def openmpi() -> PackageSpec:
+    """A whole MPI, as far as conda can see: libraries with their links, programs, plugins."""
+    return PackageSpec(
+        "openmpi",
+        "4.1.6",
+        build="h1234567_101",
+        subdir="linux-64",
+        files={
+            "lib/libmpi.so.40.30.6": File(_small_library("--set-soname", "libmpi.so.40")),
+            "lib/libmpi.so.40": Symlink("libmpi.so.40.30.6"),
+            "lib/libmpi.so": Symlink("libmpi.so.40.30.6"),
+            "lib/openmpi/mca_btl_tcp.so": File(_small_library()),
+            "bin/mpirun": "#!/bin/sh\necho 'not the mpirun of this host'\nexit 3\n",
+            "bin/orted": "#!/bin/sh\nexit 3\n",
+            "share/openmpi/help.txt": "help\n",
+        },
+    )
+
+
+def external() -> PackageSpec:
+    """conda-forge's way to leave MPI to the host: the name and version of a package, and nothing in it."""
+    return PackageSpec("openmpi", "4.1.6", build="external_101", subdir="linux-64")
+
+
+def hydro() -> PackageSpec:
+    """A library that is linked against MPI."""
+    linked = _small_library("--add-needed", "libmpi.so.40", "--set-rpath", "$ORIGIN", "--force-rpath")
+    return PackageSpec(
+        "hydro",
+        "1.0",
+        subdir="linux-64",
+        depends=("openmpi >=4.1,<5",),
+        files={"lib/libhydro.so": File(linked), "share/hydro/rank.py": PROGRAM},
+    )
+
+
+def openssh() -> PackageSpec:
+    """Programs that the host has its own of."""
+    ssh = "#!/bin/sh\necho 'ssh of the environment' >&2\nexit 3\n"
+    return PackageSpec(
+        "openssh", "9.6", subdir="linux-64", files={"bin/ssh": ssh, "bin/scp": ssh, "etc/ssh/config": "x\n"}
+    )
