@@ -118,7 +118,8 @@ class Config(Strict):
     contact: str = Field(default="", max_length=200)
     #: Variables that the modulefile sets, beside those that the packages' activation scripts set.
     setenv: Mapping[VariableName, str] = Field(default_factory=dict)
-    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix.
+    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix, and
+    #: `{NAME}` for what the site's `host_software` has by that name, here and in `setenv`.
     prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
     #: Variables that no command of this environment sees.
     unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)

@@ -12,9 +12,19 @@ from pathlib import Path
 from conda_concept.localchannel import File, PackageSpec, Symlink
 from conda_concept.run import find_tool, run
 
-#: Where Debian's libopenmpi3 and openmpi-bin are.
+#: Where Debian's libopenmpi3 is.
 HOST_LIB = Path("/usr/lib/x86_64-linux-gnu")
-HOST_MPI = HOST_LIB / "libmpi.so.40"
+
+#: What a hook may do: add, change, remove; and a look at what network there is.
+HOOK = """\
+#!/bin/sh
+set -e
+mkdir -p "$CONDA_PREFIX/var/cache/fonts"
+echo "fonts of $CONDA_PREFIX" >"$CONDA_PREFIX/var/cache/fonts/list"
+echo appended >>"$CONDA_PREFIX/share/hydro/notes"
+rm "$CONDA_PREFIX/share/hydro/draft"
+sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev >"$CONDA_PREFIX/share/hydro/interfaces"
+"""
 
 #: What `hydro` is for: a rank says who it is, after it has really talked to the others. `libhydro.so` is all that it
 #: loads; MPI comes with it, or not.
@@ -59,6 +69,7 @@ def openmpi() -> PackageSpec:
             "lib/libmpi.so.40.30.6": File(_small_library("--set-soname", "libmpi.so.40")),
             "lib/libmpi.so.40": Symlink("libmpi.so.40.30.6"),
             "lib/libmpi.so": Symlink("libmpi.so.40.30.6"),
+            "lib/libmpi_mpifh.so.40": File(_small_library("--set-soname", "libmpi_mpifh.so.40")),
             "lib/openmpi/mca_btl_tcp.so": File(_small_library()),
             "bin/mpirun": "#!/bin/sh\necho 'not the mpirun of this host'\nexit 3\n",
             "bin/orted": "#!/bin/sh\nexit 3\n",
@@ -73,14 +84,20 @@ def external() -> PackageSpec:
 
 
 def hydro() -> PackageSpec:
-    """A library that is linked against MPI."""
-    linked = _small_library("--add-needed", "libmpi.so.40", "--set-rpath", "$ORIGIN", "--force-rpath")
+    """A library that is linked against MPI, and one of Fortran that was built with GNU's compiler."""
+    own = ("--set-rpath", "$ORIGIN", "--force-rpath")
+    fortran = _small_library("--add-needed", "libmpi_mpifh.so.40", "--add-needed", "libgfortran.so.5", *own)
     return PackageSpec(
         "hydro",
         "1.0",
         subdir="linux-64",
         depends=("openmpi >=4.1,<5",),
-        files={"lib/libhydro.so": File(linked), "share/hydro/rank.py": PROGRAM},
+        files={
+            "lib/libhydro.so": File(_small_library("--add-needed", "libmpi.so.40", *own)),
+            "lib/libhydro_fortran.so": File(fortran),
+            "share/hydro/notes": "notes\n",
+            "share/hydro/draft": "draft\n",
+        },
     )
 
 
@@ -90,3 +107,14 @@ def openssh() -> PackageSpec:
     return PackageSpec(
         "openssh", "9.6", subdir="linux-64", files={"bin/ssh": ssh, "bin/scp": ssh, "etc/ssh/config": "x\n"}
     )
+
+
+def host_tree(root: Path) -> None:
+    """Open MPI where a supercomputer has it: below one folder, the Fortran library once for each compiler."""
+    for folder in ("bin", "lib/GNU", "lib/Intel"):
+        (root / folder).mkdir(parents=True)
+    for name in ("mpirun", "orted"):
+        (root / "bin" / name).symlink_to(Path("/usr/bin", name))
+    (root / "lib" / "libmpi.so.40").symlink_to(HOST_LIB / "libmpi.so.40")
+    for compiler in ("GNU", "Intel"):
+        (root / "lib" / compiler / "libmpi_mpifh.so.40").symlink_to(HOST_LIB / "libmpi_mpifh.so.40")

@@ -148,16 +148,21 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
 
 def environment_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
     """What activation and config set, config last."""
-    merged = dict(facts.activation.set) | {
-        name: value.replace("{prefix}", facts.prefix) for name, value in facts.config.setenv.items()
-    }
+    merged = dict(facts.activation.set) | {name: _filled(value, facts) for name, value in facts.config.setenv.items()}
     return tuple(sorted(merged.items()))
 
 
 def path_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
     """What activation and config put in front of path variables."""
-    extra = ((name, value.replace("{prefix}", facts.prefix)) for name, value in facts.config.prepend_path.items())
+    extra = ((name, _filled(value, facts)) for name, value in facts.config.prepend_path.items())
     return (*facts.activation.prepend, *sorted(extra))
+
+
+def _filled(value: str, facts: LauncherFacts) -> str:
+    """A value of config with `{prefix}`, and the site's word for each of its `host_software`, filled in."""
+    for name, place in {**facts.site.host_software, "prefix": facts.prefix}.items():
+        value = value.replace(f"{{{name}}}", place)
+    return value
 
 
 def _history(facts: LauncherFacts) -> str:

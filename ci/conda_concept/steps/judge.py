@@ -8,6 +8,7 @@ from conda_concept.errors import IntegrityError
 from conda_concept.lockfile import loads
 from conda_concept.model import Release, ReleaseRecord, Spec
 from conda_concept.record import verdict_to_text
+from conda_concept.render.carry import host_programs
 from conda_concept.results import TestReport
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
@@ -92,7 +93,15 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         foreign=("conda-concept-build-",),
         host_folders=edges.store.site.host_libraries,
         host_commands=spec.config.host_commands,
-        overrides=tuple(spec.config.overrides),
+        overrides=_scripts(record, spec),
+        integration=record.integration,
         protected=(edges.store.site.root,),
         mpi_run=edges.store.site.mpi_run,
     )
+
+
+def _scripts(record: ReleaseRecord, spec: Spec) -> tuple[str, ...]:
+    """The commands of a release that are scripts and no launchers."""
+    made = record.integration
+    ours = {*made.carried, *host_programs(made)} - set(spec.config.host_commands)
+    return tuple(sorted({*spec.config.overrides, *ours}))

@@ -11,7 +11,7 @@ from conda_concept.errors import GateError, InputError, ToolError
 from conda_concept.run import CLEAN_ENVIRONMENT, find_tool, talking
 
 #: The modules of `inside` that the probe is made of, those that are imported first.
-SOURCES = ("isolate", "keeper", "elf", "survey", "checks", "probe")
+SOURCES = ("isolate", "keeper", "elf", "fitted", "survey", "checks", "probe")
 #: The probe speaks every five seconds; a node under heavy load is late, not silent.
 SILENCE = 120.0
 
