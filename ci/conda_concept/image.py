@@ -28,8 +28,9 @@ from conda_concept.progress import Bar, Reporter
 from conda_concept.run import CommandError, find_tool, run
 from conda_concept.settings import Squash
 
-#: rattler's own words for files that share nothing with its cache that a writer could reach.
-_PRIVATE = "allow-hard-links = false\nallow-symbolic-links = false\n"
+#: rattler's own words for files that share nothing with its cache that a writer could reach. (With
+#: `allow-symbolic-links = false` py-rattler 0.28 copies what packages bring as links, and leaves placeholders in there.)
+_PRIVATE = "allow-hard-links = false\n"
 
 
 @dataclass(slots=True)

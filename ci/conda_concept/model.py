@@ -285,6 +285,11 @@ class Integration:
     carried: tuple[str, ...] = ()
     hooks: tuple[HookFact, ...] = ()
 
+    @property
+    def scripts(self) -> frozenset[str]:
+        """The paths where a script of ours stands."""
+        return frozenset(f"bin/{name}" for name in self.carried)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -95,6 +95,7 @@ def hydro() -> PackageSpec:
         files={
             "lib/libhydro.so": File(_small_library("--add-needed", "libmpi.so.40", *own)),
             "lib/libhydro_fortran.so": File(fortran),
+            "lib/libgfortran.so.5": File(_small_library("--set-soname", "libgfortran.so.5")),
             "share/hydro/notes": "notes\n",
             "share/hydro/draft": "draft\n",
         },

@@ -73,6 +73,7 @@ def test(
     out.unlink(missing_ok=True)  # an older result must not be taken for this one's
     started = time.monotonic()
     published = _published(baseline, reporter)
+    made = subject.integration
     session = Session(
         subject.interpreter,
         resources.workers,
@@ -80,8 +81,8 @@ def test(
             "foreign": subject.foreign,
             "host_folders": subject.host_folders,
             "read_only": [subject.interpreter.prefix, *subject.protected],
-            "removed": [path for _, paths in subject.integration.removed for path in paths],
-            "host_links": {link.path: link.target for link in subject.integration.replaced},
+            "removed": [path for _, paths in made.removed for path in paths if path not in made.scripts],
+            "host_links": {link.path: link.target for link in made.replaced if link.path not in made.scripts},
         },
     )
     results: list[TestResult] = []
