@@ -28,8 +28,8 @@ from conda_concept.progress import Bar, Reporter
 from conda_concept.run import CommandError, find_tool, run
 from conda_concept.settings import Squash
 
-#: rattler's own words for files that share nothing with its cache that a writer could reach. (With
-#: `allow-symbolic-links = false` py-rattler 0.28 copies what packages bring as links, and leaves placeholders in there.)
+#: rattler's own words for files that share nothing with its cache that a writer could reach. (`allow-symbolic-links`
+#: has to stay: without, py-rattler 0.28 makes files of what packages bring as links, with the placeholder left in.)
 _PRIVATE = "allow-hard-links = false\n"
 
 

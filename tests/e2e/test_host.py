@@ -53,7 +53,7 @@ replace:
       - {{path: bin/*, to: "{{path}}"}}
     variants:
       compiler: {{by_needed: {{GNU: ["libgfortran.so.*"], Intel: ["libifport.so.*"]}}, otherwise: Intel}}
-carry: [ssh, orted]
+carry: [ssh, pbs_tmrsh, orted, mpirun]
 hooks: [fonts.sh]
 """
 EXTERNAL = f"""\
@@ -65,15 +65,28 @@ host_commands: [ssh, scp]
 #: A second node, as far as a shell can tell: another name, and nothing of the caller's environment.
 FAR_SHELL = """\
 #!/bin/sh
-while case $1 in -*) true ;; *) false ;; esac; do shift; done
-node=$1
+options() {
+    skip=0
+    while case $1 in -o) n=2 ;; -*) n=1 ;; *) false ;; esac; do
+        skip=$((skip + n))
+        shift "$n"
+    done
+}
+options "$@"
+shift "$skip"
+node=${1#*@}
 shift
+options "$@"
+shift "$skip"
 echo "$node $*" >>"$FAR_LOG"
+[ -z "$FAR_ONLY_LOG" ] || exit 0
 exec env -i HOME="$HOME" USER="$USER" SHELL=/bin/sh PATH=/usr/bin:/bin NODE="$node" \\
     unshare --user --map-current-user --uts --keep-caps /bin/sh -c '
         hostname "$NODE"
         exec setpriv --ambient-caps=-all --inh-caps=-all /bin/sh -c "$1"' sh "$*"
 """
+#: What a rank has to have mapped.
+REAL_MPI = os.path.realpath("/usr/lib/x86_64-linux-gnu/libmpi.so.40")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +171,7 @@ def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> 
         "lib/libmpi.so.40": f"{apps}/lib/libmpi.so.40",
         "lib/libmpi_mpifh.so.40": f"{apps}/lib/GNU/libmpi_mpifh.so.40",  # whoever uses it asks for GNU's runtime
     }
-    assert made["carried"] == ["orted", "ssh"]
+    assert made["carried"] == ["mpirun", "orted", "pbs_tmrsh", "ssh"]
     (hook,) = made["hooks"]
     assert hook["added"] == ["share/hydro/interfaces", "var/cache/fonts/list"]
     assert (hook["changed"], hook["removed"]) == (["share/hydro/notes"], ["share/hydro/draft"])
@@ -194,7 +207,12 @@ def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
     code = host.concept("test", "replaced-26.11")
     report = read_junit(host.prefix("replaced") / "tests.xml")
     outcomes = {result.title: result.outcome for result in report.results}
-    wanted: tuple[str, ...] = ("host removed openssh", "host removed openmpi", "host replaced openmpi", "host-libraries hydro")
+    wanted: tuple[str, ...] = (
+        "host removed openssh",
+        "host removed openmpi",
+        "host replaced openmpi",
+        "host-libraries hydro",
+    )
     wanted += ("host ssh", "host orted", "host mpirun", "mpi meet.py")
     wanted += ("files openmpi", "files hydro", "depends hydro", "lock packages")
     assert {title: outcomes.get(title, "") for title in wanted} == dict.fromkeys(wanted, "passed")
@@ -215,26 +233,91 @@ def test_ldd_shows_the_hosts_mpi_and_ranks_really_start(host: Host, name: str, r
     start = '. "$0/bin/activate"; exec mpirun --oversubscribe -n 3 python3 "$1"'
     program = host.root / "repository/environments/replaced/tests/mpi/meet.py"
     said = host.run(["/bin/sh", "-c", start, prefix, program], CONDA_CONCEPT_RUNTIME=runtime)
-    real = os.path.realpath("/usr/lib/x86_64-linux-gnu/libmpi.so.40")
-    assert sorted(said.splitlines()) == [f"{rank} 3 here {prefix}/bin/python3 {real}" for rank in range(3)]
+    assert sorted(said.splitlines()) == [f"{rank} 3 here {prefix}/bin/python3 {REAL_MPI}" for rank in range(3)]
 
 
-@pytest.mark.parametrize("runtime", ["namespace", "singularity"])
-def test_ranks_on_two_nodes_have_the_environment(host: Host, runtime: str, user_dir: Path) -> None:
-    """The other nodes start with a clean environment; `ssh` and `orted` of the release take the release along."""
-    prefix = host.prefix("replaced")
-    shell = user_dir / "ssh"
-    shell.write_text(FAR_SHELL)
-    shell.chmod(0o755)
+@dataclass(frozen=True, slots=True)
+class Far:
+    """Other nodes, as far as a remote shell can tell, and what was asked of them."""
+
+    host: Host
+    folder: Path
+    runtime: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        log, path = str(self.folder / "log"), f"{self.folder}:/usr/bin:/bin"
+        return {"CONDA_CONCEPT_RUNTIME": self.runtime, "FAR_LOG": log, "PATH": path}
+
+    @property
+    def asked(self) -> list[str]:
+        return (self.folder / "log").read_text().splitlines()
+
+    def sh(self, script: str, *words: str | Path) -> str:
+        """What a shell script prints that has the prefix as `$0`; it has to say nothing on standard error."""
+        return self.host.run(["/bin/sh", "-c", script, self.host.prefix("replaced"), *words], **self.env)
+
+
+@pytest.fixture(params=["namespace", "singularity"])
+def far(request: pytest.FixtureRequest, host: Host, user_dir: Path) -> Far:
+    runtime: str = request.param
+    for name in ("ssh", "pbs_tmrsh"):
+        (user_dir / name).write_text(FAR_SHELL)
+        (user_dir / name).chmod(0o755)
     (user_dir / "log").touch()
     (user_dir / "log").chmod(0o666)
-    env = {"CONDA_CONCEPT_RUNTIME": runtime, "FAR_LOG": str(user_dir / "log"), "PATH": f"{user_dir}:/usr/bin:/bin"}
-    program = host.root / "repository/environments/replaced/tests/mpi/meet.py"
-    words = "mpirun --oversubscribe -H nodea:2,nodeb:2 -n 4 -x NODE python3"
-    done = host.user.run(["/bin/sh", "-c", f'. "$0/bin/activate"; exec {words} "$1"', prefix, program], env=env)
-    real = os.path.realpath("/usr/lib/x86_64-linux-gnu/libmpi.so.40")
+    return Far(host, user_dir, runtime)
+
+
+def test_ranks_on_two_nodes_have_the_environment(far: Far) -> None:
+    """The other nodes start with a clean environment; `ssh` and `orted` of the release take the release along."""
+    prefix = far.host.prefix("replaced")
+    program = far.host.root / "repository/environments/replaced/tests/mpi/meet.py"
+    words = "mpirun --oversubscribe -H nodea:2,nodeb:2 -n 4 python3"
+    said = far.sh(f'. "$0/bin/activate"; exec {words} "$1"', program)
     nodes = ["nodea", "nodea", "nodeb", "nodeb"]
-    assert sorted(done.stdout.splitlines()) == [
-        f"{rank} 4 {node} {prefix}/bin/python3 {real}" for rank, node in enumerate(nodes)
+    assert sorted(said.splitlines()) == [
+        f"{rank} 4 {node} {prefix}/bin/python3 {REAL_MPI}" for rank, node in enumerate(nodes)
     ]
-    assert {line.split()[0] for line in (user_dir / "log").read_text().splitlines()} == {"nodea", "nodeb"}
+    assert {line.split()[0] for line in far.asked} == {"nodea", "nodeb"}
+
+
+def test_mpirun_of_the_release_needs_no_module(far: Far) -> None:
+    prefix = far.host.prefix("replaced")
+    said = far.sh('exec "$0/bin/mpirun" --oversubscribe -n 2 python3 -c "$1"', "import sys; print(sys.prefix)")
+    assert said.splitlines() == [str(prefix)] * 2
+    assert far.asked == []
+
+
+WHERE = 'import os, sys; print(sys.prefix, os.environ["CONDA_PREFIX"], sys.argv[1:], sys.stdin.read())'
+
+
+@pytest.mark.parametrize("shell", ["ssh -q -o BatchMode=yes me@nodea", "ssh nodea -x", "pbs_tmrsh other"])
+def test_a_remote_command_finds_the_release(far: Far, shell: str) -> None:
+    """With the remote shell's own rules for quotes and variables, with standard input and exit status."""
+    prefix = far.host.prefix("replaced")
+    remote = f"cd / && python3 -c '{WHERE}' \"a  b\" $NODE;  exit 3"
+    said = far.sh(f'printf in | "$0/bin/"{shell} "$1"; echo $?', remote)
+    node = far.asked[0].split()[0]
+    assert said == f"{prefix} {prefix} ['a  b', '{node}'] in\n3\n"
+    assert node in ("nodea", "other")
+
+
+def test_ssh_to_a_host_that_is_no_node_is_the_plain_ssh(far: Far) -> None:
+    """Git's servers take only the very words of Git. A job's own nodes count, whatever they are called."""
+    assert far.sh('"$0/bin/ssh" git@example.org "echo git-upload-pack repo"') == "git-upload-pack repo\n"
+    assert far.asked == ["example.org echo git-upload-pack repo"]
+    (far.folder / "nodes").write_text("x.example.org\nexample.example.org\n")
+    far.sh('PBS_NODEFILE="$1" "$0/bin/ssh" example true', far.folder / "nodes")
+    assert "--carried" in far.asked[1]
+
+
+def test_ssh_from_inside_takes_the_release_along_as_well(far: Far) -> None:
+    """As a notebook or `subprocess` would; what arrives is run outside, as the other node's daemon would."""
+    prefix = far.host.prefix("replaced")
+    code = 'import subprocess; subprocess.run(["ssh", "nodeb", "python3", "-c", "\'import sys; print(sys.prefix)\'"])'
+    far.sh('. "$0/bin/activate"; FAR_ONLY_LOG=1 exec python3 -c "$1"', code)
+    node, command = far.asked[0].split(" ", 1)
+    assert node == "nodeb"
+    assert command.startswith(f"/bin/sh {prefix}/bin/ssh --carried {far.runtime} ")
+    assert far.host.user.run(["/bin/sh", "-c", command]).stdout == f"{prefix}\n"
