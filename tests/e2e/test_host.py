@@ -321,3 +321,16 @@ def test_ssh_from_inside_takes_the_release_along_as_well(far: Far) -> None:
     assert node == "nodeb"
     assert command.startswith(f"/bin/sh {prefix}/bin/ssh --carried {far.runtime} ")
     assert far.host.user.run(["/bin/sh", "-c", command]).stdout == f"{prefix}\n"
+
+
+def test_another_build_in_other_folders_at_another_time_is_the_same_bytes(host: Host) -> None:
+    """With an interpreter and its bytecode, the host's files, and a hook. The last one: it takes the release away."""
+    prefix, first = host.prefix("replaced"), host.record("replaced")
+    shutil.rmtree(prefix)
+    site = host.root / "repository/ci/sites/here.yml"
+    elsewhere = site.read_text().replace("/scratch", "/elsewhere/deep/down").replace("/cache", "/second-cache")
+    site.write_text(elsewhere)
+    assert host.concept("build", "replaced") == 0
+    second = host.record("replaced")
+    assert (second["prefix"], second["image"]) == (first["prefix"], first["image"])
+    assert second["built_at"] != first["built_at"]
