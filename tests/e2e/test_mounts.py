@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from conda_concept.layout import Layout
 from conda_concept.render.launcher import LauncherFacts
+from conda_concept.run import run
 from conda_concept.runtime import inside_argv
 from tests.e2e.conftest import unmount_all
 from tests.support.release import DEMO, Store
@@ -142,6 +145,59 @@ def test_without_fusermount_each_command_mounts_for_itself(
         open_dir.chmod(0o555)
     assert ordinary_user.run(hello(settings(store, node))).stdout == f"hello 2 {store.prefix()}\n"
     assert mounts(node) == []
+
+
+# --- who uses what ------------------------------------------------------------------------------------------------
+
+#: What `conda-concept prune` asks, on another node: it sees no process of this one, only what the file system shows.
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from conda_concept.layout import Layout
+from conda_concept.model import Release
+from conda_concept.store.usage import in_use
+release = Release("demo", "23.04", "aaaa1111")
+print(in_use(Layout(Path(sys.argv[1])), [release]).get(release, "not in use"))
+"""
+
+
+def seen_elsewhere(root: Path) -> str:
+    """What is known of the release below `root` in a process namespace of its own, which stands for another node."""
+    node = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    return run([*node, sys.executable, "-c", ELSEWHERE, root]).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "mounting", "own"),
+    [
+        ("namespace", "shared", True),
+        ("namespace", "shared", False),
+        ("singularity", "shared", True),
+        ("singularity", "container", True),
+    ],
+)
+def test_another_node_sees_that_a_job_runs(
+    store: Store, node: Path, ordinary_user: OrdinaryUser, runtime: str, mounting: str, own: bool
+) -> None:
+    root = node / "store"
+    prefix = Layout(root).prefix(DEMO)
+    prefix.mkdir(parents=True)
+    shutil.copy(store.layout.image(DEMO), prefix)
+    facts = replace(
+        settings(store, node if own else Path("/proc"), runtime=runtime, mounting=mounting), prefix=str(prefix)
+    )
+    assert seen_elsewhere(root) == "not in use"
+    argv = ordinary_user.command(list(inside_argv(facts, ["/bin/sh", "-c", "echo ready; read wait"])))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+        within(10, lambda: seen_elsewhere(root) == "a lock is held on its image")
+        job.communicate("end\n", timeout=20)
+    for mount in mounts(node):
+        ordinary_user.run(["fusermount3", "-u", mount])
+    # A mount of a command alone ends itself a little later.
+    if own:
+        within(20, lambda: seen_elsewhere(root) == "not in use")
 
 
 # --- trying again -------------------------------------------------------------------------------------------------
