@@ -290,7 +290,8 @@ _cc_end
         if [ ! -p "$_cc_log.pipe" ]; then "$_cc_host/mkfifo" -m 600 "$_cc_log.pipe" || return; fi
         # For reading too: else it would wait here for the other end.
         exec 9<>"$_cc_log.pipe"
-        exec 7<"$_cc_log.pipe" 9>"$_cc_log.pipe"
+        exec 7<"$_cc_log.pipe"
+        exec 9>"$_cc_log.pipe"
     fi
     (
         trap '' HUP INT QUIT TERM USR1 USR2
