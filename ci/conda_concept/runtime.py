@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from conda_concept.errors import ToolError
@@ -38,7 +39,8 @@ _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr
 _MARK = "/conda-concept-mark"
 #: For bash, with the prefix as its argument: prints three environments, each as `env -0` does and with a NUL more
 #: between them: before the packages' activation scripts, after them (run by bash, in order, as conda does), and after
-#: them with every variable that they set having been there before.
+#: them with every variable that they set or unset having been there before. Then the names that are gone by now, each
+#: with a NUL. What is named in small letters or begins with _ is a script's own, and nobody's setting.
 ACTIVATION_SCRIPT = f"""
 export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"
 activate() {{
@@ -49,9 +51,16 @@ printf '\\0'
 (activate; env -0)
 printf '\\0'
 names=$(compgen -e | sort)
-for name in $(activate; comm -13 <(echo "$names") <(compgen -e | sort)); do export "$name={_MARK}"; done
+gone=()
+unset() {{ builtin unset "$@"; gone+=("$@"); }}
+away() {{
+    for name in "${{gone[@]}}"; do [[ ! $name =~ ^[A-Z][A-Z0-9_]*$ || -v $name ]] || printf '%s\\n' "$name"; done
+}}
+for name in $(activate; comm -13 <(echo "$names") <(compgen -e | sort); away); do export "$name={_MARK}"; done
 activate
 env -0
+printf '\\0'
+away | sort -u | tr '\\n' '\\0'
 """
 #: Variables that a shell changes by itself.
 _NOISE = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "PS1"})
@@ -127,10 +136,13 @@ def capture_activation(facts: LauncherFacts) -> Activation:
 
 def parse_activation(said: str) -> Activation:
     """What `ACTIVATION_SCRIPT` printed as the activation that it means."""
-    before, after, again = (_variables(part) for part in said.split("\0\0"))
+    *environments, names = said.split("\0\0")
+    before, after, again = (_variables(part) for part in environments)
     # A value that is longer by the mark was put in front of what was there.
     seen = {name: _MARK for name in after if name not in before and again.get(name) == f"{after[name]}:{_MARK}"}
-    return activation_between(before | seen, after | {name: again[name] for name in seen})
+    found = activation_between(before | seen, after | {name: again[name] for name in seen})
+    gone = {name for name in names.split("\0") if name and name not in again}
+    return replace(found, unset=tuple(sorted({*found.unset, *gone})))
 
 
 def activation_between(before: Mapping[str, str], after: Mapping[str, str]) -> Activation:

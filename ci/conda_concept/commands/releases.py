@@ -179,7 +179,7 @@ def _prune(context: Context, arguments: argparse.Namespace) -> int:
     done = prune(context.store, _asked(arguments), arguments.closed)
     facts = plain(done) | {"operations": [str(operation) for operation in done.operations]}
     text = [judgements_table(done.judgements), operations_text(done.operations, dry_run=done.dry_run), *done.stayed]
-    context.emit(facts, "\n\n".join(text))
+    context.emit(facts, "\n\n".join((*text, "\n".join(done.limits))))
     return 0
 
 

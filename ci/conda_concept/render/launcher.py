@@ -133,7 +133,7 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
         ReleaseFile("conda-meta/state", _state(facts), 0o644, "file"),
         *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
     ]
-    if path_variables(facts) or _for_conda(facts)[1]:
+    if path_variables(facts) or _for_conda(facts)[1] or unset_variables(facts):
         scripts = (("activate", True), ("deactivate", False))
         own += [
             ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
@@ -163,6 +163,16 @@ def _filled(value: str, facts: LauncherFacts) -> str:
     for name, place in {**facts.site.host_software, "prefix": facts.prefix}.items():
         value = value.replace(f"{{{name}}}", place)
     return value
+
+
+def unset_variables(facts: LauncherFacts) -> tuple[str, ...]:
+    """What activation takes out of a shell, but for what is set all the same.
+
+    Whatever activates does it, and brings it back: the module, `bin/activate`, conda by our hook. The launcher does
+    not: who sets such a variable after that means it. (What no command may see is the config's `unset`.)
+    """
+    kept = {name for name, _ in (*environment_variables(facts), *path_variables(facts))}
+    return tuple(name for name in facts.activation.unset if name not in kept)
 
 
 def _history(facts: LauncherFacts) -> str:
@@ -203,7 +213,9 @@ def _kernel(facts: LauncherFacts) -> str:
 def _hook(facts: LauncherFacts, on: bool) -> str:
     """What a user's conda sources on activation and deactivation: what its `state` cannot say."""
     return (
-        templates().get_template("hook.sh").render(paths=path_variables(facts), variables=_for_conda(facts)[1], on=on)
+        templates()
+        .get_template("hook.sh")
+        .render(paths=path_variables(facts), variables=_for_conda(facts)[1], unset=unset_variables(facts), on=on)
     )
 
 
@@ -217,6 +229,7 @@ def _activate_script(facts: LauncherFacts) -> str:
             label=facts.release.label,
             variables=environment_variables(facts),
             paths=path_variables(facts),
+            unset=unset_variables(facts),
         )
     )
 

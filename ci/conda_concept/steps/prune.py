@@ -10,16 +10,21 @@ from conda_concept.pruning import Pruning, removals
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
+from conda_concept.store.usage import limits
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed, or would be: a judgement for every release, the operations, what stayed at the last look."""
+    """What was removed, or would be: a judgement for every release, the operations, what stayed at the last look.
+
+    `limits` says what could not be seen of who uses what.
+    """
 
     judgements: tuple[Judgement, ...]
     operations: tuple[Operation, ...]
     stayed: tuple[str, ...] = ()
     dry_run: bool = False
+    limits: tuple[str, ...] = ()
 
 
 def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) -> Pruned:
@@ -33,7 +38,7 @@ def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) 
     """
     if asked.dry_run:
         judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
-        return Pruned(judgements, operations, dry_run=True)
+        return Pruned(judgements, operations, dry_run=True, limits=limits(store.layout))
     stayed: list[str] = []
     with store.locked("prune", wait=asked.wait) as applier:
         judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
@@ -41,7 +46,7 @@ def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) 
             reason = _carry_out(store, applier, operation)
             if reason:
                 stayed.append(reason)
-    return Pruned(judgements, operations, tuple(stayed))
+    return Pruned(judgements, operations, tuple(stayed), limits=limits(store.layout))
 
 
 def _decide(
