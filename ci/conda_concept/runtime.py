@@ -64,9 +64,11 @@ def base_image(site: Site) -> tuple[ReleaseFile, ...]:
     there is one less mount that can fail. It depends on the site file only.
     """
     binds = (*site.binds, site.root, site.node_dir)
+    own = {path.strip("/"): target for path, target in site.links.items()}
     folders = {*_MOUNT_POINTS, *(bind.strip("/") for bind in binds)}
-    links = {name: target for name, target in _LINKS.items() if name not in folders}
     every = {str(parent) for folder in folders for parent in (Path(folder), *Path(folder).parents)} - {"."}
+    links = {name: target for name, target in (_LINKS | own).items() if name not in every}
+    every |= {str(parent) for link in links for parent in Path(link).parents} - {"."}
     return (
         *(ReleaseFile(folder, "", 0o755, "directory") for folder in sorted(every)),
         *(ReleaseFile(name, target, 0o777, "link") for name, target in sorted(links.items())),

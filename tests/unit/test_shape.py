@@ -17,6 +17,8 @@ ORDER = (
         "document",
         "spec",
         "site",
+        "machine",
+        "siting",
         "lockfile",
         "lockcheck",
         "changes",
@@ -36,6 +38,7 @@ ORDER = (
     *(
         "progress",
         "run",
+        "looking",
         "repository",
         "localchannel",
         "download",

@@ -1,0 +1,43 @@
+"""Subcommands about a machine: site init, site check."""
+
+import argparse
+from pathlib import Path
+
+from conda_concept.commands.context import Command, Context
+from conda_concept.render.data import plain
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="default: from this node's name")
+    parser.add_argument("--root", default="", metavar="DIR", help="where everything published shall lie")
+    parser.add_argument("--test-user", default="", metavar="USER", help="whom tests run as, where we are root")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="instead of ci/sites/NAME.yml; `-` prints it and writes nothing"
+    )
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+
+
+def _init(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.looking import RealHost
+    from conda_concept.siting import Wishes
+    from conda_concept.steps.site_init import propose, write
+
+    wishes = Wishes(arguments.name, arguments.root, arguments.test_user)
+    proposed = propose(RealHost(dict(context.environ)), wishes)
+    facts = {"site": proposed.name, "machine": plain(proposed.machine), "assumed": list(proposed.assumed)}
+    facts |= {"missing": list(proposed.draft.missing), "text": proposed.text}
+    if arguments.output == Path("-"):
+        context.emit(facts, proposed.text)
+        return 0
+    path = arguments.output or context.repository_path / "ci" / "sites" / f"{proposed.name}.yml"
+    write(proposed, path, force=arguments.force)
+    lines = [f"{path} is written.", f"Look at what is assumed there: {', '.join(proposed.assumed)}."]
+    lines += [f"Missing on this machine: {one}." for one in proposed.draft.missing]
+    where = proposed.name if arguments.output is None else path
+    context.emit(facts | {"path": str(path)}, "\n".join([*lines, f"Then: conda-concept site check --site {where}"]))
+    return 0
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("site init", "look at this machine and write a commented site file for it", _init, _init_arguments),
+)
