@@ -8,8 +8,10 @@ from conda_concept.machine import Container, FileSystem, Machine
 
 #: At the top of a system, and nothing that a command inside needs to see from the host, or Singularity's own.
 _NOT_BOUND = frozenset({"boot", "dev", "proc", "sys", "lost+found", "bin", "lib", "lib32", "lib64", "libx32", "sbin"})
-#: Made by Singularity or the container's base in any case.
-_LINKS_OF_BASE = frozenset({"bin", "lib", "lib32", "lib64", "libx32", "sbin"})
+#: Folders of the container's base in any case: a host that has a link there still has to be bound.
+_ALWAYS_THERE = frozenset({"etc", "home", "root", "run", "tmp", "usr", "var"})
+#: Links that the base has, or must not have.
+_NOT_LINKED = frozenset({"bin", "lib", "lib32", "lib64", "libx32", "sbin", "dev", "proc", "sys"}) | _ALWAYS_THERE
 #: How groups that write are called where another one reads: hh5 and hh5_w.
 _WRITERS = ("_w", "-w", "_owners", "-owners", "_admin", "-admin", "_write")
 #: Where a node's own disk usually is, best first.
@@ -70,9 +72,10 @@ def draft(machine: Machine, wishes: Wishes) -> Draft:
 
 def about(machine: Machine) -> tuple[str, ...]:
     """The machine in a few lines."""
+    account = machine.account
     lines = [
         f"{machine.host}: {machine.system}, Linux {machine.kernel}, {machine.cpus} CPUs for this process",
-        f"account {machine.account.name}, groups {', '.join(machine.account.groups)}, umask {machine.account.umask:03o}",
+        f"account {account.name}, groups {', '.join(account.groups)}, umask {account.umask:03o}",
     ]
     lines += [f"{one.kind} {one.version} ({one.init})" for one in machine.modules] or ["no module system"]
     lines += [
@@ -126,12 +129,11 @@ def _root(machine: Machine, wishes: Wishes) -> Setting:
         return Setting("root", f"{best.mount.path.rstrip('/')}/conda-concept", (why, _free(best)))
     others = ", ".join(one.mount.path for one in machine.file_systems if one.mount.shared)
     home = "/opt" if machine.is_root else machine.account.home
-    why = [f"assumed: {home}, check. Everything published lies below it, at paths that never change."]
+    first = f"assumed: {home}, check. Everything published lies below it, at paths that never change."
+    second = "No shared file system was found, so other nodes will not see it."
     if others:
-        why.append(f"The shared file systems ({others}) cannot be written at their top: name a project's folder there.")
-    else:
-        why.append("No shared file system was found, so other nodes will not see it.")
-    return Setting("root", f"{home.rstrip('/')}/conda-concept", (*why, *_holding(machine, home)))
+        second = f"The shared file systems ({others}) cannot be written at their top: name a project's folder there."
+    return Setting("root", f"{home.rstrip('/')}/conda-concept", (first, second, *_holding(machine, home)))
 
 
 def _scratch(machine: Machine) -> Setting:
@@ -185,7 +187,7 @@ def _runtime(machine: Machine, container: Container | None, binds: Value) -> lis
     mounting = (
         (
             "container",
-            "found: it is set-uid, so it cannot see a mount that a user made; each container mounts the image.",
+            "found: it is set-uid, so it cannot see a user's mount; each container mounts the image.",
         )
         if container.setuid
         else ("shared", "found: it is not set-uid, so all commands of a user on a node can share one mount.")
@@ -208,10 +210,11 @@ def _why_no_namespace(machine: Machine) -> str:
 
 
 def _binds(machine: Machine) -> Setting:
-    kept = [name for name in machine.folders if name not in _NOT_BOUND and not name.startswith((".", "snap"))]
+    folders = (*machine.folders, *(name for name in machine.links if name in _ALWAYS_THERE))
+    kept = [name for name in folders if name not in _NOT_BOUND and not name.startswith((".", "snap"))]
     if not machine.is_root:
         kept = [name for name in kept if name != "root"]
-    left_out = sorted(set(machine.folders) - set(kept) - _NOT_BOUND)
+    left_out = sorted(set(folders) - set(kept) - _NOT_BOUND)
     words = ["found: the folders at the top of this node. Those that another node does not have are left out there."]
     if left_out:
         words.append(f"Left out: {', '.join(f'/{name}' for name in left_out)}.")
@@ -220,7 +223,7 @@ def _binds(machine: Machine) -> Setting:
 
 def _links(machine: Machine) -> list[Setting]:
     """Links at the top of the host that the container's base needs too, because paths in use go through them."""
-    kept = {f"/{name}": text for name, text in sorted(machine.links.items()) if name not in _LINKS_OF_BASE}
+    kept = {f"/{name}": text for name, text in sorted(machine.links.items()) if name not in _NOT_LINKED}
     if not kept:
         return []
     return [Setting("links", kept, ("found: links at the top of this node, which the container gets too.",))]

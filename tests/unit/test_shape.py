@@ -19,6 +19,7 @@ ORDER = (
         "site",
         "machine",
         "siting",
+        "checkup",
         "lockfile",
         "lockcheck",
         "changes",

@@ -38,6 +38,28 @@ def _init(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep", action="store_true", help="leave the scratch root, for somebody else to try it")
+
+
+def _check(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.errors import ToolError
+    from conda_concept.render.sitecheck import checked_text
+    from conda_concept.steps.site_check import site_check
+    from conda_concept.steps.site_check.place import Ground
+    from conda_concept.testing.probe import ordinary_user
+
+    site = context.site
+    user = ordinary_user(site.test_user)
+    ground = Ground(site, context.repository, user, context.reporter, context.environ, context.workers)
+    # The executor's own trial goes here: a function that runs a trivial job and returns what to say about it.
+    job = None
+    checked = site_check(ground, job, keep=arguments.keep)
+    context.emit(plain(checked) | {"wrong": checked.wrong}, checked_text(checked))
+    return ToolError.exit_code if checked.wrong else 0
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("site init", "look at this machine and write a commented site file for it", _init, _init_arguments),
+    Command("site check", "try the whole path on this machine, and say what is wrong", _check, _check_arguments),
 )

@@ -42,7 +42,7 @@ def _items(lines: list[str]) -> str:
 
 
 def _scalar(value: str | int | None) -> str:
-    """A plain word as it is; anything that YAML could take for something else in JSON's quotes, which are YAML's too."""
+    """A plain word as it is; what YAML could take for something else in JSON's quotes, which are YAML's too."""
     text = str(value)
     plain = isinstance(value, str) and text.replace("/", "a").replace("_", "a").replace("-", "a").replace(".", "a")
     if plain and plain.isascii() and plain.isalnum() and text[0] in _FIRST and text.lower() not in _WORDS:
