@@ -20,6 +20,7 @@ ORDER = (
         "machine",
         "siting",
         "checkup",
+        "evidence",
         "lockfile",
         "lockcheck",
         "changes",

@@ -1,4 +1,4 @@
-"""Subcommands about a machine: site init, site check."""
+"""Subcommands about a machine: site init, site check, diagnose."""
 
 import argparse
 from pathlib import Path
@@ -59,7 +59,33 @@ def _check(context: Context, arguments: argparse.Namespace) -> int:
     return ToolError.exit_code if checked.wrong else 0
 
 
+def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="*", metavar="RELEASE|COMMAND", help="a release, or a command or folder of one (default: python3)"
+    )
+
+
+def _diagnose(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.errors import IntegrityError
+    from conda_concept.render.evidence import evidence_text
+    from conda_concept.steps.diagnose import diagnose, find
+
+    def by_name(text: str) -> Path:
+        return context.layout.prefix(context.find_release(text, prefer="current"))
+
+    gathered = []
+    for one in find(arguments.what, context.environ, by_name):
+        with context.reporter.bar(f"reading {one.release}") as bar:
+            gathered.append(
+                diagnose(one, context.environ, lambda done, total, bar=bar: bar.update(done=done, total=total))  # type: ignore[misc]
+            )
+    facts = [plain(one) | {"good": one.good} for one in gathered]
+    context.emit(facts, "\n\n".join(evidence_text(one) for one in gathered))
+    return 0 if all(one.good for one in gathered) else IntegrityError.exit_code
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("site init", "look at this machine and write a commented site file for it", _init, _init_arguments),
     Command("site check", "try the whole path on this machine, and say what is wrong", _check, _check_arguments),
+    Command("diagnose", "what the help desk asks for about a release, to paste it", _diagnose, _diagnose_arguments),
 )
