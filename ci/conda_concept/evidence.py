@@ -13,29 +13,10 @@ BLOCK = 1 << 20
 #: The variables that decide what is started and how. Everything else stays with the user.
 ALLOWED = (
     *("CONDA_CONCEPT_RUNTIME", "CONDA_CONCEPT_DEBUG", "CONDA_CONCEPT_EXPLAIN", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"),
-    *(
-        "VIRTUAL_ENV",
-        "LOADEDMODULES",
-        "MODULEPATH",
-        "PATH",
-        "LD_LIBRARY_PATH",
-        "LD_PRELOAD",
-        "PYTHONPATH",
-        "PYTHONHOME",
-    ),
-    *(
-        "PYTHONHOME",
-        "PYTHONNOUSERSITE",
-        "PYTHONUSERBASE",
-        "HOME",
-        "TMPDIR",
-        "SHELL",
-        "LANG",
-        "LC_ALL",
-        "PBS_JOBID",
-        "PBS_QUEUE",
-    ),
-    *("PBS_NCPUS", "PBS_JOBFS", "SLURM_JOB_ID", "SLURM_JOB_PARTITION", "SLURM_CPUS_ON_NODE", "OMP_NUM_THREADS"),
+    *("VIRTUAL_ENV", "LOADEDMODULES", "MODULEPATH", "PATH", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "HOME", "TMPDIR", "SHELL", "LANG", "LC_ALL"),
+    *("PBS_JOBID", "PBS_QUEUE", "PBS_NCPUS", "PBS_JOBFS"),
+    *("SLURM_JOB_ID", "SLURM_JOB_PARTITION", "SLURM_CPUS_ON_NODE", "OMP_NUM_THREADS"),
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 

@@ -152,18 +152,14 @@ def _no_namespaces(host: Host) -> str:
 
 def _scheduler(host: Host) -> Scheduler | None:
     programs = tuple(name for name in ("sbatch", "qsub", "qstat", "squeue") if host.find(name))
-    if "sbatch" in programs:
-        _, version = host.ask(["sbatch", "--version"])
-        status, queues = host.ask(["sinfo", "--noheader", "--format=%R"])
-        return Scheduler(
-            "Slurm", parse_version(version), programs, parse_queues("Slurm", queues) if status == 0 else ()
-        )
-    if "qsub" in programs:
-        _, version = host.ask(["qsub", "--version"])
-        kind = pbs_kind(version)
-        status, queues = host.ask(["qstat", "-Q"])
-        return Scheduler(kind, parse_version(version), programs, parse_queues(kind, queues) if status == 0 else ())
-    return None
+    if not programs or programs[0] not in ("sbatch", "qsub"):
+        return None
+    slurm = programs[0] == "sbatch"
+    _, version = host.ask([programs[0], "--version"])
+    kind = "Slurm" if slurm else pbs_kind(version)
+    status, queues = host.ask(["sinfo", "--noheader", "--format=%R"] if slurm else ["qstat", "-Q"])
+    named = parse_queues(kind, queues) if status == 0 else ()
+    return Scheduler(kind, parse_version(version), programs, str(Path(host.find(programs[0])).parent), named)
 
 
 def _file_systems(host: Host) -> tuple[FileSystem, ...]:

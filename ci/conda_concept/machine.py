@@ -51,11 +51,12 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """A batch system, by its programs; `queues` are empty where it did not answer."""
+    """A batch system, by its programs and their folder; `queues` are empty where it did not answer."""
 
     kind: SchedulerKind
     version: str
     programs: tuple[str, ...]
+    folder: str
     queues: tuple[str, ...] = ()
 
 

@@ -40,9 +40,9 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A site file before it is text: what the machine is, the settings in order, and what is missing here."""
+    """A site file before it is text: the machine, the settings in order, and what is missing here."""
 
-    about: tuple[str, ...]
+    machine: Machine
     settings: tuple[Setting, ...]
     missing: tuple[str, ...] = field(default=())
 
@@ -67,29 +67,7 @@ def draft(machine: Machine, wishes: Wishes) -> Draft:
         *_node(machine),
         _test_user(machine, wishes),
     ]
-    return Draft(about(machine), tuple(settings), missing(machine))
-
-
-def about(machine: Machine) -> tuple[str, ...]:
-    """The machine in a few lines."""
-    account = machine.account
-    lines = [
-        f"{machine.host}: {machine.system}, Linux {machine.kernel}, {machine.cpus} CPUs for this process",
-        f"account {account.name}, groups {', '.join(account.groups)}, umask {account.umask:03o}",
-    ]
-    lines += [f"{one.kind} {one.version} ({one.init})" for one in machine.modules] or ["no module system"]
-    lines += [
-        f"{one.version} ({one.program}), {'set-uid' if one.setuid else 'without set-uid'}" for one in machine.containers
-    ] or ["no Apptainer or Singularity"]
-    lines.append(f"user namespaces: {machine.no_namespaces or 'work'}")
-    lines.append(f"/dev/fuse: {'can be opened' if machine.fuse else 'cannot be opened by this account'}")
-    lines.append(_scheduler(machine))
-    lines += [_disk(one) for one in machine.file_systems]
-    if machine.mpi is not None:
-        lines.append(
-            f"{machine.mpi.version or 'MPI'} ({machine.mpi.program}, libraries in {machine.mpi.libraries or '?'})"
-        )
-    return tuple(lines)
+    return Draft(machine, tuple(settings), missing(machine))
 
 
 def missing(machine: Machine) -> tuple[str, ...]:
@@ -126,7 +104,7 @@ def _root(machine: Machine, wishes: Wishes) -> Setting:
     if shared:
         best = max(shared, key=lambda one: one.free)
         why = f"assumed: {best.mount.path} ({best.mount.type}) is shared and this account may write there; check."
-        return Setting("root", f"{best.mount.path.rstrip('/')}/conda-concept", (why, _free(best)))
+        return Setting("root", f"{best.mount.path.rstrip('/')}/conda-concept", (why, free(best)))
     others = ", ".join(one.mount.path for one in machine.file_systems if one.mount.shared)
     home = "/opt" if machine.is_root else machine.account.home
     first = f"assumed: {home}, check. Everything published lies below it, at paths that never change."
@@ -141,7 +119,7 @@ def _scratch(machine: Machine) -> Setting:
     kind = machine.scheduler.kind if machine.scheduler else None
     variable = {"PBS Pro": "PBS_JOBFS", "Torque": "PBS_JOBFS", "Slurm": "SLURM_TMPDIR", None: "TMPDIR"}[kind]
     where = machine.holding(disk)
-    words = [f"found: {disk} is local disk of this node" + (f", {_free(where)}" if where else "")]
+    words = [f"found: {disk} is local disk of this node" + (f", {free(where)}" if where else "")]
     if kind:
         words.append(f"assumed: a job's own disk is in ${variable}; check what this site calls it.")
     return Setting("scratch", f"${{{variable}:-{disk}}}", tuple(words))
@@ -268,14 +246,6 @@ def _test_user(machine: Machine, wishes: Wishes) -> Setting:
     return Setting("test_user", None, ("not needed: the release account is not root, so tests run as itself.",))
 
 
-def _scheduler(machine: Machine) -> str:
-    one = machine.scheduler
-    if one is None:
-        return "no scheduler"
-    queues = f", queues {', '.join(one.queues)}" if one.queues else ", which did not name its queues"
-    return f"{one.kind} {one.version}".rstrip() + f" ({', '.join(one.programs)}){queues}"
-
-
 def _node_disk(machine: Machine) -> str:
     """The local disk with the most room among the usual places; /tmp where none is known."""
     places = [place for place in _NODE_DISKS if (one := machine.holding(place)) and not one.mount.shared]
@@ -298,14 +268,10 @@ def _holding(machine: Machine, path: str) -> tuple[str, ...]:
     one = machine.holding(path)
     if one is None:
         return ()
-    return (f"found: {one.mount.path} is {one.mount.type}, {'shared' if one.mount.shared else 'local'}; {_free(one)}",)
+    return (f"found: {one.mount.path} is {one.mount.type}, {'shared' if one.mount.shared else 'local'}; {free(one)}",)
 
 
-def _free(one: FileSystem) -> str:
+def free(one: FileSystem) -> str:
+    """What is free on a file system, in words."""
     inodes = "" if one.inodes is None else f" and {one.inodes:,} inodes"
     return f"{one.free / 1e9:,.0f} GB{inodes} are free."
-
-
-def _disk(one: FileSystem) -> str:
-    kind = "shared" if one.mount.shared else "local"
-    return f"{one.mount.path}: {one.mount.type}, {kind}{', writable' if one.writable else ''}, {_free(one)[:-1]}"

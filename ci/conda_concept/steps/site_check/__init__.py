@@ -69,7 +69,7 @@ def _not_tried(names: Iterable[str], why: str) -> list[Stage]:
 
 
 def _executor(ground: Ground, job: Job | None) -> list[Finding]:
-    if getattr(ground.site, "executor", None) is None:
+    if getattr(getattr(ground.site, "executor", None), "kind", "local") == "local":
         return [Finding("ok", "none in the site file: builds run in place")]
     if job is None:
         return [Finding("not tried", "this version cannot try it")]
