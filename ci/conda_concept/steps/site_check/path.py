@@ -83,8 +83,9 @@ class Rehearsal:
     @classmethod
     def at(cls, root: Path, ground: Ground) -> "Rehearsal":
         """The edges of a site that lives in `root`, with a cache and a repository of its own."""
-        # Five seconds: a kill of this check leaves no mount behind for longer.
-        changed = {"root": str(root), "cache": str(root / "cache"), "idle_seconds": 5, "default_environment": None}
+        # Everything in one place, so that a kill leaves that alone; a mount that it leaves ends after five seconds.
+        changed: dict[str, object] = {"root": str(root), "cache": str(root / "cache"), "scratch": str(root / "scratch")}
+        changed |= {"idle_seconds": 5, "default_environment": None}
         site = ground.site.model_copy(update=changed)
         alias = (root / "channels").as_uri()
         settings = Settings(
