@@ -7,9 +7,11 @@ directory is complete runs that same text through `sh -c`, so that a build sees 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from conda_concept.errors import ToolError
 from conda_concept.model import Activation, ReleaseFile
@@ -73,9 +75,11 @@ def base_image(site: Site) -> tuple[ReleaseFile, ...]:
     there is one less mount that can fail. It depends on the site file only.
     """
     binds = (*site.binds, site.root, site.node_dir)
+    own = {path.strip("/"): target for path, target in site.links.items()}
     folders = {*_MOUNT_POINTS, *(bind.strip("/") for bind in binds)}
-    links = {name: target for name, target in _LINKS.items() if name not in folders}
     every = {str(parent) for folder in folders for parent in (Path(folder), *Path(folder).parents)} - {"."}
+    links = {name: target for name, target in (_LINKS | own).items() if name not in every}
+    every |= {str(parent) for link in links for parent in Path(link).parents} - {"."}
     return (
         *(ReleaseFile(folder, "", 0o755, "directory") for folder in sorted(every)),
         *(ReleaseFile(name, target, 0o777, "link") for name, target in sorted(links.items())),
@@ -97,6 +101,7 @@ def write_files(folder: Path, files: Sequence[ReleaseFile]) -> None:
         match file.kind:
             case "directory":
                 path.mkdir(exist_ok=True)
+                path.chmod(file.mode)  # whatever the umask is
             case "link":
                 path.symlink_to(file.content)
             case "hardlink":
@@ -107,15 +112,28 @@ def write_files(folder: Path, files: Sequence[ReleaseFile]) -> None:
                 path.chmod(file.mode)
 
 
-def ensure_base(site: Site, folder: Path) -> Path:
-    """The base's path below `folder` (a store's `runtime/`), written first if it is not there yet."""
+def ensure_base(site: Site, folder: Path, settle: Callable[[Path], None] = lambda _: None) -> Path:
+    """The base's path below `folder` (a store's `runtime/`), written first if it is not there yet.
+
+    `settle` gives a folder and all in it the store's permissions, before anybody sees it. Two builds may do this at
+    once, on two machines: the first one's stays.
+    """
     files = base_image(site)
     final = folder / base_name(files)
-    if not final.is_dir():
-        staging = folder / f"{final.name}.{os.getpid()}"
-        folder.mkdir(parents=True, exist_ok=True)
+    if final.is_dir():
+        return final
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(mkdtemp(prefix=f".{final.name}.", dir=folder))
+    try:
+        staging.chmod(0o755)
         write_files(staging, files)
+        settle(staging)
         staging.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+    finally:
+        rmtree(staging, ignore_errors=True)
     return final
 
 

@@ -187,6 +187,8 @@ class Site(Strict):
     runtime: Literal["singularity", "namespace"] = "singularity"
     #: Host folders that are visible inside, where they exist.
     binds: tuple[str, ...] = Field(default=(), strict=False)
+    #: Links in the container's base, for folders of the host that are links there: {/opt/pbs: /half-root/opt/pbs}.
+    links: Mapping[str, str] = Field(default_factory=dict)
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()

@@ -1,9 +1,10 @@
 """A site file to a `Site`: one machine's settings, checked."""
 
+import posixpath
 import re
 from collections.abc import Mapping
 
-from conda_concept.document import Problems, SourceText, parse, validate
+from conda_concept.document import Document, Problems, SourceText, parse, validate
 from conda_concept.model import Place
 from conda_concept.settings import Site
 
@@ -30,8 +31,23 @@ def read_site(source: SourceText, environ: Mapping[str, str] | None) -> Site:
         if not value.startswith("/") and not problems.found:
             problems.add(document.place((key,)), f"`{key}` has to be an absolute path, not {value!r}")
         expanded[key] = value.rstrip("/")
+    _check_links(site, document, problems)
     problems.raise_if_any(f"site file {source.file}")
     return site.model_copy(update=expanded)
+
+
+def _check_links(site: Site, document: Document, problems: Problems) -> None:
+    """A link of the container's base is an absolute path that is no bind, and nothing is bound or linked below it."""
+    taken = [*site.binds, *site.links]
+    for path in site.links:
+        place = document.place(("links", path))
+        if not path.startswith("/") or path != posixpath.normpath(path):
+            problems.add(place, f"`links`: {path!r} has to be an absolute path without `..` or a slash at its end")
+        below = [other for other in taken if other.startswith(f"{path}/")]
+        if path in site.binds:
+            problems.add(place, f"`links`: {path} is a bind already; it can be only one of the two")
+        elif below:
+            problems.add(place, f"`links`: {below[0]} is below {path}, so that cannot be a link")
 
 
 def _expand(value: str, environ: Mapping[str, str] | None, place: Place, problems: Problems) -> str:

@@ -18,6 +18,10 @@ ORDER = (
         "integration",
         "spec",
         "site",
+        "machine",
+        "siting",
+        "checkup",
+        "evidence",
         "lockfile",
         "lockcheck",
         "changes",
@@ -37,6 +41,7 @@ ORDER = (
     *(
         "progress",
         "run",
+        "looking",
         "repository",
         "localchannel",
         "download",

@@ -3,6 +3,7 @@
 import platform as machine
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler
@@ -16,7 +17,9 @@ from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
 from conda_concept.runtime import base_image, base_name, ensure_base
 from conda_concept.store import AlreadyThere, Store
-from conda_concept.store.staging import Staged
+from conda_concept.store.door import explained
+from conda_concept.store.permissions import settle
+from conda_concept.store.staging import Staged, apply_tree
 
 #: An installed tree is about three times its archives, an image about half of the tree; both are there at once.
 _TREE_PER_ARCHIVE, _IMAGE_PER_ARCHIVE = 4.0, 2.0
@@ -156,6 +159,15 @@ def _scripts(order: Order, store: Store, made: Assembled, prefix: str) -> tuple[
     return tuple(sorted({**kept, **dict(order.overrides)}.items()))
 
 
+def container_base(store: Store) -> Path:
+    """The container's base of a store, made if the site file has changed; users can read it whatever our umask is."""
+    with explained("make the container's base"):
+        settle(store.door, store.layout.runtime, store.layout.root, store.permissions)
+        return ensure_base(
+            store.site, store.layout.runtime, lambda tree: apply_tree(store.door, tree, store.permissions)
+        )
+
+
 def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: ReleaseRecord) -> None:
     """Everything of a release directory beside the image."""
     facts = replace(
@@ -163,7 +175,7 @@ def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: 
         image_sha256=record.image.sha256,
         probe=choose_probe(made.metadata),
         commands=made.commands,
-        base=str(ensure_base(store.site, store.layout.runtime)),
+        base=str(container_base(store)),
         activation=made.activation,
         kernel=made.has_kernel,
         overrides=_scripts(order, store, made, record.prefix),

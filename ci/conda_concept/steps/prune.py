@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Judgement, Release
-from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
-from conda_concept.pruning import Pruning, removals
+from conda_concept.operations import DropCandidate, Operation, RemoveBase, RemoveRelease, RemoveTemporary, StoreState
+from conda_concept.pruning import Pruning, removals, unused_bases
+from conda_concept.runtime import base_image, base_name
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
@@ -28,7 +29,7 @@ class Pruned:
 
 
 def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) -> Pruned:
-    """Remove candidates of closed pull requests, releases beyond the site's policy, and leftovers.
+    """Remove candidates of closed pull requests, releases beyond the site's policy, unused bases, and leftovers.
 
     What an alias points at, what has a keep file, what is in use as far as can be seen from here, and what was
     published within the grace period stays. Just before each removal this is looked at again.
@@ -43,6 +44,8 @@ def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) 
     with store.locked("prune", wait=asked.wait) as applier:
         judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
         for operation in operations:
+            if isinstance(operation, RemoveBase) and stayed:
+                continue  # it may be that release's; the next prune knows
             reason = _carry_out(store, applier, operation)
             if reason:
                 stayed.append(reason)
@@ -61,7 +64,8 @@ def _decide(
         closed=_of_closed(store, state, frozenset(closed)),
     )
     judgements = pruning.judgements()
-    return judgements, removals(judgements, state, event)
+    bases = unused_bases(state, judgements, base_name(base_image(store.site)))
+    return judgements, (*removals(judgements, state, event), *bases)
 
 
 def _carry_out(store: Store, applier: Applier, operation: Operation) -> str:
@@ -71,6 +75,8 @@ def _carry_out(store: Store, applier: Applier, operation: Operation) -> str:
             applier.remove_temporary(operation)
         case DropCandidate():
             applier.switch([operation])
+        case RemoveBase():
+            applier.remove_base(operation)
         case RemoveRelease():
             return applier.remove_release(operation, store.taker, lambda release: _still_needed(store, release))
         case _:

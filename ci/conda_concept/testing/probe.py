@@ -77,7 +77,7 @@ def ordinary_user(name: str | None) -> tuple[int, int] | None:
 
 def drop_to(uid: int, gid: int) -> list[str]:
     """The words before a command that make it run as another user; see setpriv(1)."""
-    return [str(find_tool("setpriv")), f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
+    return [str(find_tool("setpriv")), f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--"]
 
 
 @dataclass(slots=True)
