@@ -1,4 +1,4 @@
-"""A real Slurm on loopback, behind its PBS-style commands: its own folder, ports, key and processes, for one test run."""
+"""A real Slurm on loopback, behind its PBS-style commands: its own folder, ports, key and processes."""
 
 import os
 import pwd
@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def slurm(root: Path) -> Iterator[Slurm]:
     started: list[subprocess.Popen[bytes]] = []
     try:
         _start(started, munge, environ, root)
-        _until(lambda: (root / "munge.socket").exists(), "munged", root)
+        _until((root / "munge.socket").exists, "munged", root)
         _start(started, [DAEMONS["slurmctld"], "-D", "-i"], environ, root)
         _start(started, [DAEMONS["slurmd"], "-D", "-N", "node"], environ, root)
         found = Slurm(root)
@@ -132,7 +132,7 @@ def _start(started: list[subprocess.Popen[bytes]], argv: Sequence[str], environ:
         started.append(subprocess.Popen(argv, env=environ, cwd=root, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
 
 
-def _until(ready, what: str, root: Path) -> None:  # type: ignore[no-untyped-def]
+def _until(ready: Callable[[], bool], what: str, root: Path) -> None:
     deadline = time.monotonic() + 60
     while not ready():
         if time.monotonic() > deadline:

@@ -14,6 +14,19 @@ from conda_concept.run import Finished
 
 #: qstat's exit codes (PBSE_UNKJOBID 15001 and PBSE_HISTJOBID 15139, modulo 256).
 UNKNOWN_JOB, FINISHED_JOB = 153, 35
+#: What a job's state is to people; U is `suspended by a user` in PBS Pro and `unknown` in Slurm.
+STATES: Mapping[str, str] = {
+    "Q": "waits in its queue",
+    "H": "is held",
+    "W": "waits for its time",
+    "T": "is being moved",
+    "S": "is suspended",
+    "R": "runs",
+    "E": "is ending",
+    "F": "has ended",
+    "C": "has ended",
+    "X": "has ended",
+}
 #: A negative exit status of PBS Pro is the machine's word, not the job's.
 _STATUS: Mapping[int, Reason] = {
     **dict.fromkeys((-1, -2, -4, -5, -6, -7, -10, -13, -21), "refused to start"),
@@ -133,3 +146,17 @@ def ending(left: Left | None, facts: Facts | None, said: str) -> Ending:
 def _last(said: str, facts: Facts | None) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return (facts.comment if facts else "") or (lines[-1] if lines else "")
+
+
+def told(number: str, view: View) -> str:
+    """A line for people about where a job is; empty where there is nothing to say."""
+    match view:
+        case Gone():
+            return ""
+        case Silent(why):
+            return f"the scheduler does not answer; job {number} is left as it is: {why}"
+        case Facts(state=state, comment=comment, host=host):
+            words = STATES.get(state, f"is in state {state}")
+            where = f" on {host}" if host and state == "R" else ""
+            because = f": {comment}" if comment and state not in ("R", "E") and not view.over else ""
+            return f"job {number} {words}{where}{because}"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from conda_concept.errors import BusyError, RefusedError, SchedulerError
 from conda_concept.executor import request, verdict
-from conda_concept.executor.answers import ending, read_left
+from conda_concept.executor.answers import STATES, ending, read_left, told
 from conda_concept.executor.follow import Follower
 from conda_concept.executor.note import Home, Note, durable
 from conda_concept.executor.scheduler import Scheduler
@@ -41,8 +41,9 @@ DELETE_SECONDS = 120.0
 class Jobs:
     """How tasks become jobs here.
 
-    `taker` makes sure that one process at a time looks after a task. A job's command begins with `command` and ends with
-    `flags`; `environment` is what it gets, `passed` names what it gets of the job's own, `files` are in every folder.
+    `taker` makes sure that one process at a time looks after a task. A job's command begins with `command` and ends
+    with `flags`; `environment` is what it gets, `passed` names what it gets of the job's own, `files` are in every
+    job's folder.
     """
 
     scheduler: Scheduler
@@ -106,7 +107,7 @@ class _Watch:
             return self._conclude(*self._wait())
         except KeyboardInterrupt:
             with _undisturbed():
-                self._give_up("interrupted")
+                self.give_up("interrupted")
             raise
 
     # --- having a job -------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ class _Watch:
         self.attempt = note.attempt
         number = "" if note.given_up else note.attempt.number or self._find()
         if not number:
-            if not self._give_up("an earlier run gave it up"):
+            if not self.give_up("an earlier run gave it up"):
                 raise SchedulerError(f"the job that an earlier run gave up ({self.task.what}) cannot be deleted.")
             return False
         self._know(number)
@@ -221,40 +222,32 @@ class _Watch:
 
     def _tell(self, view: View, silence: float) -> None:
         """Say it when something has changed."""
-        said, number = self.jobs.reporter.say, self._number
-        match view:
-            case Silent(why):
-                if silence > SILENT_HOURS * 3600:
-                    raise SchedulerError(
-                        f"the scheduler has not answered for {SILENT_HOURS:g} hours: {why}",
-                        hint=f"Job {number} may still run. The same command picks it up again.",
-                    )
-                line = f"the scheduler does not answer; job {number} is not touched: {why}"
-            case Gone():
-                line = ""
-            case Facts(state=state, comment=comment, host=host):
-                words = _STATES.get(state, f"is in state {state}")
-                where = f" on {host}" if host and state == "R" else ""
-                why = f": {comment}" if comment and state not in ("R", "E", "F", "C", "X") else ""
-                line = f"job {number} {words}{where}{why}"
+        line = told(self._number, view)
         if line and line != self.told:
             self.told = line
-            said(line)
+            self.jobs.reporter.say(line)
+        if isinstance(view, Silent) and silence > SILENT_HOURS * 3600:
+            raise SchedulerError(
+                f"the scheduler has not answered for {SILENT_HOURS:g} hours: {view.why}",
+                hint=f"Job {self._number} may still run. The same command picks it up again.",
+            )
 
     def _patience(self, view: View) -> None:
         """Give up a job that does not begin."""
-        hours = self.jobs.pbs.queue_hours
-        if isinstance(view, Facts) and view.state in ("Q", "H", "W", "T"):
-            if time.monotonic() - self.begun > hours * 3600:
-                self._give_up("it did not begin")
-                raise SchedulerError(
-                    f"job {self._number} ({self.task.what}) did not begin within {hours:g} hours: it {_STATES[view.state]}"
-                    + (f": {view.comment}" if view.comment else "")
-                    + ". It was deleted.",
-                    hint="Look at `queue` and `queue_hours` in the site file's executor, and at the project's allocation.",
-                )
-        elif isinstance(view, Facts):
+        if not isinstance(view, Facts):
+            return
+        if view.state not in ("Q", "H", "W", "T"):
             self.begun = time.monotonic()
+            return
+        hours = self.jobs.pbs.queue_hours
+        if time.monotonic() - self.begun > hours * 3600:
+            self.give_up("it did not begin")
+            why = f": {view.comment}" if view.comment else ""
+            raise SchedulerError(
+                f"job {self._number} ({self.task.what}) did not begin within {hours:g} hours, so it was deleted; "
+                f"it {STATES[view.state]}{why}. {verdict.OURS}",
+                hint="Look at `queue` and `queue_hours` in the site file's executor, and at what the project has left.",
+            )
 
     def _settle(self, there: Callable[[], bool]) -> bool:
         """Give a file server the time that it may need to show here what a node has written there."""
@@ -285,7 +278,7 @@ class _Watch:
             case Ended():
                 raise verdict.ended(task, number, end, str(folder))
 
-    def _give_up(self, why: str) -> bool:
+    def give_up(self, why: str) -> bool:
         """Nobody wants this job any more: it must not begin, and it has to go. Whether it is gone."""
         if self.attempt is None:
             return True
@@ -316,21 +309,6 @@ class _Watch:
             return (self._folder / name).read_bytes()[-(1 << 24) :].decode("utf-8", errors="replace")
         except OSError:
             return ""
-
-
-_STATES = {
-    "Q": "waits in its queue",
-    "H": "is held",
-    "W": "waits for its time",
-    "T": "is being moved",
-    "S": "is suspended",
-    "U": "is suspended",
-    "R": "runs",
-    "E": "is ending",
-    "F": "has ended",
-    "C": "has ended",
-    "X": "has ended",
-}
 
 
 def private(folder: Path) -> None:

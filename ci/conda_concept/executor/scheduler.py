@@ -25,16 +25,10 @@ _AWAY = re.compile(
 )
 #: What an operator can do about a refusal, by a word in it.
 _ADVICE = (
-    (r"queue|partition", "Look at `queue` in the site file's executor: does it exist, and may this account use it?"),
-    (
-        r"project|account|allocation|grant|balance",
-        "Look at `project` in the site file's executor, and at what it has left.",
-    ),
-    (
-        r"limit|exceed|maxim|more processors|too many",
-        "Ask for less in the site file's executor, or wait for other jobs to end.",
-    ),
-    (r"storage", "Look at `storage` in the site file's executor."),
+    (r"limit|exceed|maxim|more processors|too many", "Ask for less there, or wait for other jobs to end."),
+    (r"project|account|allocation|grant|balance", "Look at `project` there, and at what it has left."),
+    (r"storage", "Look at `storage` there."),
+    (r"queue|partition", "Look at `queue` there: does it exist, and may this account use it?"),
 )
 
 
@@ -118,4 +112,4 @@ class Scheduler:
 
 def _advice(said: str) -> str:
     found = [advice for pattern, advice in _ADVICE if re.search(pattern, said, re.IGNORECASE)]
-    return found[0] if found else "Look at `executor` in the site file."
+    return " ".join(["What is asked for stands in the site file's `executor`.", *found[:1]])

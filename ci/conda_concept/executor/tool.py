@@ -82,10 +82,12 @@ def _files() -> Iterator[tuple[str, Path]]:
         if path.is_file() and path.suffix != ".pyc":
             yield f"{package.name}/{path.relative_to(package)}", path
     for found in _needed():
+        own = found.name == NAME  # its code is above; what says what it needs belongs to it too
         for file in found.files or ():
             path = Path(str(found.locate_file(file)))
             inside = not file.is_absolute() and ".." not in file.parts
-            if inside and file.suffix != ".pyc" and path.is_file():
+            wanted = ".dist-info" in file.parts[0] if own else file.suffix != ".pyc"
+            if inside and wanted and path.is_file():
                 yield str(file), path
 
 
@@ -108,4 +110,4 @@ def _needed() -> list[importlib.metadata.Distribution]:
             asked = Requirement(text)
             if asked.marker is None or any(asked.marker.evaluate({"extra": extra}) for extra in extras):
                 waiting.append((asked.name, frozenset({"", *asked.extras})))
-    return [one for (name, _), one in sorted(found.items(), key=lambda item: item[0][0]) if name != NAME]
+    return [one for _, one in sorted(found.items(), key=lambda item: item[0][0])]

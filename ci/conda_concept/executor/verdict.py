@@ -5,7 +5,8 @@ import json
 from conda_concept.errors import ConcError, SchedulerError
 from conda_concept.executor.task import Ended, Reason, Task
 
-_OURS = "Nothing is wrong with what was asked for."
+#: What a researcher has to know first.
+OURS = "Nothing is wrong with what was asked for."
 
 
 def ended(task: Task, number: str, end: Ended, folder: str) -> SchedulerError:
@@ -23,7 +24,7 @@ def ended(task: Task, number: str, end: Ended, folder: str) -> SchedulerError:
     }[end.reason]
     words = f" ({end.words})" if end.words else ""
     hint = f"{_ADVICE[end.reason]} Its files: {folder}"
-    return SchedulerError(f"job {number} ({task.what}) {what}{words}. {_OURS}", hint=hint)
+    return SchedulerError(f"job {number} ({task.what}) {what}{words}. {OURS}", hint=hint)
 
 
 _ADVICE: dict[Reason, str] = {
@@ -48,14 +49,14 @@ def failed(task: Task, number: str, code: int, out: str, folder: str) -> ConcErr
         pass
     if code == 1:
         return ConcError(
-            f"job {number} ({task.what}) met a defect of conda-concept; the traceback is above. {_OURS}",
+            f"job {number} ({task.what}) met a defect of conda-concept; the traceback is above. {OURS}",
             hint=f"Please report it. The job's files: {folder}",
         )
     if code > 128:
         why = f"was ended by signal {code - 128}" + (", most often for want of memory" if code == 137 else "")
-        return SchedulerError(f"job {number} ({task.what}) {why}. {_OURS}", hint=f"Its files: {folder}")
+        return SchedulerError(f"job {number} ({task.what}) {why}. {OURS}", hint=f"Its files: {folder}")
     return SchedulerError(
-        f"job {number} ({task.what}) ended with exit code {code}, which no step has. {_OURS}",
+        f"job {number} ({task.what}) ended with exit code {code}, which no step has. {OURS}",
         hint=f"126 and 127: its program is not to be seen from the node. The job's files: {folder}",
     )
 
