@@ -174,6 +174,8 @@ class PbsExecutor(Strict):
     folder: AbsolutePath | None = None
     #: The scheduler is asked this often.
     poll_seconds: float = Field(default=20, ge=0.2, le=600)
+    #: A file that a node has written is seen here after so long at most (NFS keeps what it knows of a folder for 60).
+    settle_seconds: float = Field(default=60, ge=0.1, le=600)
     #: A job that has not begun after so long is deleted (GitHub ends a job of its own after 24 hours in a queue).
     queue_hours: float = Field(default=20, gt=0)
 

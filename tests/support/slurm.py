@@ -15,7 +15,7 @@ from pathlib import Path
 #: What Debian's slurmctld, slurmd, munge and slurm-wlm-torque bring.
 DAEMONS = {"munged": "/usr/sbin/munged", "slurmctld": "/usr/sbin/slurmctld", "slurmd": "/usr/sbin/slurmd"}
 BIN = "/usr/bin"
-#: One node of two names would need as many daemons; one is enough to queue behind. Limits are looked at every second.
+#: One node, with more CPUs than the machine has, so that a job that sleeps is in nobody's way.
 CONFIG = """\
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
@@ -48,9 +48,10 @@ PreemptMode=OFF
 KillWait=2
 MinJobAge=300
 JobRequeue=0
+SlurmdParameters=config_overrides
 MaxJobCount=1000
 EnforcePartLimits=ALL
-NodeName=node CPUs=2 RealMemory=2000 TmpDisk=1000 NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} State=UNKNOWN
+NodeName=node CPUs=8 RealMemory=8000 TmpDisk=1000 NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} State=UNKNOWN
 PartitionName=normal Nodes=node Default=YES MaxTime=10 State=UP
 PartitionName=closed Nodes=node MaxTime=10 State=DOWN
 """

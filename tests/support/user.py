@@ -91,9 +91,9 @@ def program(user: OrdinaryUser, folder: Path) -> tuple[list[str], dict[str, str]
     """
     copy = tool(folder)
     folder.chmod(0o755)
-    version = "%d.%d" % sys.version_info[:2]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for python in (copy.argv[0], f"/usr/bin/python{version}", "/usr/bin/python3"):
-        said = user.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], check=False)
+        said = user.run([python, "-c", "import sysconfig; print(sysconfig.get_python_version())"], check=False)
         if said.stdout.strip() == version:
             return [python, *copy.argv[1:]], {"PYTHONPATH": copy.python_path}
     raise LookupError(f"{user.name} can run no Python {version}; install Debian's python3")

@@ -251,7 +251,7 @@ class _Watch:
 
     def _settle(self, there: Callable[[], bool]) -> bool:
         """Give a file server the time that it may need to show here what a node has written there."""
-        deadline = time.monotonic() + max(3.0, 1.5 * self.jobs.pbs.poll_seconds)
+        deadline = time.monotonic() + self.jobs.pbs.settle_seconds
         while not there():
             if time.monotonic() > deadline:
                 return False

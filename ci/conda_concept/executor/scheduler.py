@@ -43,15 +43,16 @@ class Scheduler:
 
         A server that is away is tried again, each time after a look whether the job is there all the same.
         """
-        words = request.submit(self.pbs, attempt, resources, folder)
+        argv = request.submit(self.pbs, attempt, resources, folder)
         for turn in range(1, TRIES + 1):
-            done = self._run(words, folder)
+            done = self._run(argv, folder)
             said = " ".join((done.stderr + "\n" + done.stdout).split())
             lines = done.stdout.split()
             if done.returncode == 0 and lines and _NUMBER.fullmatch(lines[-1]):
                 return lines[-1]
             if turn == TRIES or not _AWAY.search(said):
-                raise SchedulerError(f"the scheduler did not take the job: {said[-1500:]}", hint=_advice(said))
+                words = said[-1500:] or f"qsub ended with {done.returncode}"
+                raise SchedulerError(f"the scheduler did not take the job: {words}", hint=_advice(said))
             time.sleep(PAUSE * turn)
             number = self.find(attempt)
             if number:
