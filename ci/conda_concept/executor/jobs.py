@@ -8,22 +8,20 @@ The order of things is such that a process that is killed at any moment leaves n
    if there is none, takes `go` away itself: a job that comes late does nothing.
 """
 
-import os
 import secrets
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conda_concept.errors import BusyError, RefusedError, SchedulerError
+from conda_concept.errors import BusyError, SchedulerError
 from conda_concept.executor import request, verdict
 from conda_concept.executor.answers import STATES, ending, read_left, told
 from conda_concept.executor.follow import Follower
 from conda_concept.executor.note import Home, Note, durable
+from conda_concept.executor.process import private, umask, undisturbed
 from conda_concept.executor.scheduler import Scheduler
 from conda_concept.executor.task import Attempt, Ended, Exited, Facts, Gone, Left, Outcome, Silent, Task, View
 from conda_concept.progress import Reporter
@@ -106,7 +104,7 @@ class _Watch:
                 self._submit()
             return self._conclude(*self._wait())
         except KeyboardInterrupt:
-            with _undisturbed():
+            with undisturbed():
                 self.give_up("interrupted")
             raise
 
@@ -167,7 +165,7 @@ class _Watch:
                 durable(folder / name, text)
             threads = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS"))
             environment = {**jobs.environment, **{name: str(task.resources.cpus) for name in threads}}
-            durable(folder / "script", request.script(task, folder, environment, jobs.passed, _umask()))
+            durable(folder / "script", request.script(task, folder, environment, jobs.passed, umask()))
             durable(folder / "go", "")
             self.home.write(Note(attempt))
         self.attempt = attempt
@@ -309,38 +307,3 @@ class _Watch:
             return (self._folder / name).read_bytes()[-(1 << 24) :].decode("utf-8", errors="replace")
         except OSError:
             return ""
-
-
-def private(folder: Path) -> None:
-    """A folder of ours alone: who could write here would run programs in our name."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
-        raise RefusedError(
-            f"{folder} belongs to somebody else; jobs are not written there.",
-            hint="Name another `folder` in the site file's executor.",
-        )
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def _umask() -> int:
-    """This process's umask, which can only be read by setting it."""
-    present = os.umask(0o077)
-    os.umask(present)
-    return present
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No interrupt for the length of a block: the runner sends a second one, and a job would be left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            with suppress(TypeError):  # a handler that Python did not set
-                signal.signal(number, handler)

@@ -14,8 +14,8 @@ from conda_concept.settings import PbsExecutor, Resources
 
 #: Seconds that one of its programs may take; a busy server answers late, not never.
 LIMIT = 120.0
-#: How often a submission is tried that the server did not take for a reason of its own, and the first pause.
-TRIES, PAUSE = 5, 2.0
+#: How often a submission is tried that the server did not take for a reason of its own.
+TRIES = 5
 _NUMBER = re.compile(r"[0-9]+(\[\])?(\.[A-Za-z0-9_.-]+)?")
 #: Words of a server that is away, restarting or busy, as against those of one that says no.
 _AWAY = re.compile(
@@ -53,7 +53,7 @@ class Scheduler:
             if turn == TRIES or not _AWAY.search(said):
                 words = said[-1500:] or f"qsub ended with {done.returncode}"
                 raise SchedulerError(f"the scheduler did not take the job: {words}", hint=_advice(said))
-            time.sleep(PAUSE * turn)
+            time.sleep(self.pbs.poll_seconds * turn)
             number = self.find(attempt)
             if number:
                 return number

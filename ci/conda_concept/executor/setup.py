@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from conda_concept.document import SourceText
-from conda_concept.executor.jobs import Jobs, private
+from conda_concept.executor.jobs import Jobs
+from conda_concept.executor.process import private
 from conda_concept.executor.scheduler import Scheduler
 from conda_concept.executor.tool import tool
 from conda_concept.progress import Reporter
