@@ -178,10 +178,14 @@ class Repository:
 
     def site(self, name: str, environ: Mapping[str, str] | None) -> Site:
         """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file; see `read_site` for `environ`."""
+        return read_site(self.site_source(name), environ)
+
+    def site_source(self, name: str) -> SourceText:
+        """The text of a site file, by its name or path."""
         path = Path(name) if name.endswith(".yml") else self.root / "ci" / "sites" / f"{name}.yml"
         if not path.exists():
             raise NotFoundError(f"there is no site file {path}; there are: {', '.join(self.sites()) or 'none'}.")
-        return read_site(self._source(path), environ)
+        return self._source(path)
 
     def _source(self, path: Path) -> SourceText:
         shown = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

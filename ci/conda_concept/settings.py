@@ -6,7 +6,7 @@ pydantic finds every mistake of a file in one go; `document.validate` says each 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 #: Names that become file names, module names and branch names.
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -168,6 +168,79 @@ class Squash(Strict):
     block: Literal["64K", "128K", "256K", "512K", "1M"] = "128K"
 
 
+#: `4GB`: a number and a unit, as `qsub` takes it.
+Amount = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(MB|GB|TB)$")]
+#: `04:00:00`, in quotes: YAML reads a bare one as a number of seconds.
+Walltime = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$")]
+#: A word that no shell, no comma list and no percent rule takes apart.
+PlainWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@][A-Za-z0-9_@.+:/=-]*$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]*$")]
+
+
+class LocalExecutor(Strict):
+    """Heavy steps run in place, in the process that asks for them."""
+
+    kind: Literal["local"] = "local"
+
+
+class Resources(Strict):
+    """What a job asks its queue for. The CPUs are the ones that the step inside uses, no more and no fewer."""
+
+    queue: PlainWord | None = None
+    cpus: int = Field(ge=1, le=4096)
+    memory: Amount
+    walltime: Walltime
+    #: Disk of the node, of the job's own; the site's `scratch` says where it is (`${PBS_JOBFS}`).
+    jobfs: Amount | None = None
+
+
+class PbsExecutor(Strict):
+    """Heavy steps are jobs of a scheduler that is spoken to with `qsub`, `qstat` and `qdel`."""
+
+    kind: Literal["pbs"]
+    #: `pbspro`: PBS Pro and OpenPBS. `slurm`: Slurm's own `qsub`, `qstat` and `qdel` (slurm-torque), which know less:
+    #: no exit status, no held state, no `storage`; what they do not say is read from the job's own files.
+    dialect: Literal["pbspro", "slurm"] = "pbspro"
+    #: The folder of the scheduler's programs (never looked up in a PATH).
+    bin: AbsolutePath = "/opt/pbs/default/bin"
+    project: PlainWord | None = None
+    #: File systems that a job has to ask for to see them: [gdata/hh5, scratch/hh5].
+    storage: tuple[PlainWord, ...] = Field(default=(), strict=False)
+    build: Resources
+    #: For the tests of a release; none: as for the build.
+    test: Resources | None = None
+    #: Where archives are fetched: `here`, by the process that waits, since compute nodes often have no network; in the
+    #: build's own `job`; or before it in a job of its own, in a `queue` that has a network (`download_job`).
+    download: Literal["here", "job", "queue"] = "here"
+    download_job: Resources | None = None
+    #: More resources, each a `-l NAME=VALUE`.
+    resources: Mapping[VariableName, PlainWord] = Field(default_factory=dict)
+    #: More words for `qsub`: ["-W", "group_list=hh5_w"].
+    options: tuple[PlainWord | Annotated[str, StringConstraints(pattern=r"^-[A-Za-z]$")], ...] = Field(
+        default=(), strict=False
+    )
+    #: Variables that the scheduler's programs and the jobs get: where the scheduler is, or a proxy. Never a secret.
+    variables: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Where jobs' scripts, logs and results are, seen from every node; none: the folder `jobs` of the site's cache.
+    folder: AbsolutePath | None = None
+    #: The scheduler is asked this often.
+    poll_seconds: float = Field(default=20, ge=0.2, le=600)
+    #: A file that a node has written is seen here after so long at most (NFS keeps what it knows of a folder for 60).
+    settle_seconds: float = Field(default=60, ge=0.1, le=600)
+    #: A job that has not begun after so long is deleted (GitHub ends a job of its own after 24 hours in a queue).
+    queue_hours: float = Field(default=20, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PbsExecutor":
+        if self.download == "queue" and self.download_job is None:
+            raise ValueError(
+                "`download: queue` wants `download_job`: the queue that has a network, cpus, memory, walltime"
+            )
+        if self.dialect == "slurm" and self.storage:
+            raise ValueError("Slurm's qsub knows no `storage`; leave it out")
+        return self
+
+
 class Site(Strict):
     """`ci/sites/NAME.yml`: one machine's settings. No other file may hold a path of one machine."""
 
@@ -217,5 +290,7 @@ class Site(Strict):
     #: Where the host's own programs are (never looked up in a user's PATH).
     host_bin: str = "/usr/bin"
     squashfuse: str = "/usr/bin/squashfuse_ll"
+    #: How heavy steps (building, testing) are run.
+    executor: Annotated[LocalExecutor | PbsExecutor, Field(discriminator="kind")] = LocalExecutor()
     #: A release older than so many days warns when its module is loaded; 0: never.
     old_after_days: int = Field(default=0, ge=0)

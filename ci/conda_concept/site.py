@@ -8,6 +8,8 @@ from conda_concept.document import Document, Problems, SourceText, parse, valida
 from conda_concept.model import Place
 from conda_concept.settings import Site
 
+#: The settings in which variables stand for something.
+_EXPANDED = ("root", "scratch", "cache")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -26,7 +28,7 @@ def read_site(source: SourceText, environ: Mapping[str, str] | None) -> Site:
         problems.raise_if_any(f"site file {source.file}")
         raise AssertionError("validation without a problem and without a result")
     expanded = {}
-    for key in ("root", "scratch", "cache"):
+    for key in _EXPANDED:
         value = _expand(str(getattr(site, key)), environ, document.place((key,)), problems)
         if not value.startswith("/") and not problems.found:
             problems.add(document.place((key,)), f"`{key}` has to be an absolute path, not {value!r}")
@@ -60,3 +62,14 @@ def _expand(value: str, environ: Mapping[str, str] | None, place: Place, problem
         return found
 
     return _VARIABLE.sub(replaced, value)
+
+
+def names_in(source: SourceText) -> tuple[frozenset[str], frozenset[str]]:
+    """The variables that a site file takes from its surroundings: those of every process, and those of `scratch`.
+
+    What `scratch` takes is a job's own (`${PBS_JOBFS}`); the rest has to be the same in every process.
+    """
+    data = parse(source, Problems()).data
+    found = {key: {match[1] for match in _VARIABLE.finditer(str(data[key]))} for key in _EXPANDED if key in data}
+    shared = frozenset().union(*(names for key, names in found.items() if key != "scratch"))
+    return shared, frozenset(found.get("scratch", ())) - shared

@@ -12,9 +12,10 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.run import CommandError
 from conda_concept.steps.accept import Desk
-from conda_concept.steps.build import Order, build
+from conda_concept.steps.build import Order
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge, published
+from conda_concept.steps.judge import published
+from conda_concept.steps.work import build, judge
 
 #: What a build says about the change itself; everything else is a failure of ours.
 THEIRS = (BuildError, CommandError, InputError)
@@ -67,7 +68,7 @@ class Candidate:
         # main's files, never the pull request's
         scripts = (edges.repository.overrides(spec), edges.repository.hooks(spec)) if known else ((), ())
         order = Order(spec, accepted.lock, accepted.text, source, *scripts)
-        built = build(order, edges.store, edges.assembler)
+        built = build(order, edges)
         judged = judge(built.record.release, spec, edges, again=False)
         trial = self._expose(built.record.release) if judged.report.passed else None
         before = published(built.record.release, edges)

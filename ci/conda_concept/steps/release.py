@@ -21,12 +21,13 @@ from conda_concept.render.diff import Heading
 from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
 from conda_concept.run import CommandError
-from conda_concept.steps.build import Order, build, release_of
+from conda_concept.steps.build import Order, release_of
 from conda_concept.steps.candidate import base_digest
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge, published
+from conda_concept.steps.judge import published
 from conda_concept.steps.publish import Asked, publish_release
+from conda_concept.steps.work import build, judge
 
 CHANGELOG = "CHANGELOG.md"
 _SPEC_FILES = ("environment.yml", "config.yml")
@@ -160,7 +161,7 @@ class Publication:
 
     def _publish(self, plan: _Plan, spec: Spec) -> tuple[ReleaseRecord, str]:
         edges, store = self.edges, self.edges.store
-        record = build(plan.order, store, edges.assembler).record
+        record = build(plan.order, edges).record
         judged = judge(record.release, spec, edges, again=False)
         if not judged.report.passed:
             raise GateError(report.verdict_line(judged.report), hint=report.comment(judged.report, budget=30_000))
