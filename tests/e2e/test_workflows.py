@@ -21,8 +21,9 @@ from tests.support.forge import Forge, make_channel
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
+TOP = Path(__file__).resolve().parents[2]
 #: What everybody saw, for reading, and for the gallery.
-SAID = Path(__file__).resolve().parents[2] / ".cache" / "comments"
+SAID = TOP / ".cache" / "comments"
 LOCK = "environments/tiny/conda-lock.yml"
 
 
@@ -340,6 +341,21 @@ def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: F
     assert "is at" in ran.log
     assert state.said(pull.number, "diff:tiny") == []
     assert state.dispatches == []
+    pull.state = "closed"
+
+
+@pytest.mark.parametrize(("status", "result"), [(0, "success"), (3, "failure")])
+def test_a_projects_own_tests_decide_its_ci(forge: Forge, status: int, result: str) -> None:
+    """The real ci.yml and ci/in-debian; a script stands in for ci/test, which this is a part of."""
+    files: dict[str, str | None] = {
+        "ci/in-debian": (TOP / "ci" / "in-debian").read_text("utf-8"),
+        "ci/test": "#!/bin/sh\n. /etc/os-release\n"
+        f"echo tested $(git rev-parse HEAD) on $VERSION_CODENAME\nexit {status}\n",
+    }
+    pull = forge.state.open_pull("stranger", files, fork="stranger/environments")
+    ran = forge.ci(pull)
+    assert ran.jobs == {"Test": result}, ran.log
+    assert f"tested {pull.head_sha} on bookworm" in ran.log
     pull.state = "closed"
 
 

@@ -82,9 +82,13 @@ runs:
       env:
         NAME: ${{{{ inputs.name }}}}
         FILE: ${{{{ inputs.path }}}}
-      run: >-
-        curl --silent --fail --request PUT --data-binary "@$FILE"
-        "{url}/_/upload/$GITHUB_RUN_ID/$NAME/$(basename "$FILE")"
+      run: {python} {root}/actions/upload/put.py "{url}/_/upload/$GITHUB_RUN_ID/$NAME" "$FILE"
+"""
+#: What is there is put there; a clean machine has no curl.
+PUT = """\
+import pathlib, sys, urllib.request
+url, file = sys.argv[1], pathlib.Path(sys.argv[2])
+urllib.request.urlopen(urllib.request.Request(f"{url}/{file.name}", file.read_bytes(), method="PUT"), timeout=30)
 """
 
 
@@ -142,7 +146,9 @@ class Forge:
         for name, text in (("checkout", CHECKOUT), ("upload", UPLOAD)):
             folder = self.root / "actions" / name
             folder.mkdir(parents=True)
-            (folder / "action.yml").write_text(text.format(root=self.root, tool=TOOL, url=self.fake.url))
+            values = {"root": self.root, "tool": TOOL, "url": self.fake.url, "python": sys.executable}
+            (folder / "action.yml").write_text(text.format(**values))
+        (self.root / "actions" / "upload" / "put.py").write_text(PUT)
         revision = self.root / "revision"
         self.state.git("clone", "--quiet", str(self.state.git_dir), str(revision))
         (self.root / "workflows").mkdir()
@@ -165,8 +171,10 @@ class Forge:
                 parts[number] = "  " + part.replace("${{ github.token }}", token)
         (self.root / "workflows" / path.name).write_text("".join(parts))
 
-    def run(self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, **extra: str) -> Ran:
-        """One workflow for one event, as GitHub would start it."""
+    def run(
+        self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, *, checkout: str = "", **extra: str
+    ) -> Ran:
+        """One workflow for one event, as GitHub would start it; `checkout` is the commit that a plain checkout gets."""
         self.runs += 1
         number = run or self.runs
         state = self.state
@@ -178,6 +186,9 @@ class Forge:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         shutil.copytree(self.root / "revision", work, dirs_exist_ok=True)  # act wants to know one
+        if checkout:  # act takes its folder for what a checkout without a path brings
+            state.git("push", "--quiet", "--force", str(work), f"{checkout}:refs/heads/checkout")
+            state.git("-C", str(work), "checkout", "--quiet", "checkout")
         pins = re.findall(r"uses: (actions/[a-z-]+@[0-9a-f]{40})", (self.root / "workflows" / workflow).read_text())
         folders = {"actions/checkout": "checkout", "actions/upload-artifact": "upload"}
         mapped = [f"{pin}={self.root / 'actions' / folders[pin.partition('@')[0]]}" for pin in sorted(set(pins))]
@@ -220,6 +231,11 @@ class Forge:
         )
         run.conclusion = ran.jobs.get("Propose", "failure")
         return run
+
+    def ci(self, pull: Pull) -> Ran:
+        """The project's own tests for a pull request."""
+        payload = {"action": "synchronize", "pull_request": {"number": pull.number, "head": {"sha": pull.head_sha}}}
+        return self.run("ci.yml", "pull_request", payload, checkout=pull.head_sha)
 
     def report(self, run: Run) -> Ran:
         """The report on a run."""
