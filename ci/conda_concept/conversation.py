@@ -124,12 +124,27 @@ Command = BuildIt | Relock | Explain
 USAGE = "`/build SHA` (all 40 digits), `/relock`, `/refresh PACKAGE`, `/explain PACKAGE`"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A comment with a command: on which pull request, its number, who wrote it, and the command's line."""
+
+    pull: int
+    comment: int
+    speaker: str
+    line: str
+
+
+def first_line(body: str) -> str:
+    """The one line of a comment that can be a command."""
+    return body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+
+
 def parse_command(body: str) -> Command | None:
     """The command in a comment; None where its first line is none, `InputError` where it is one that is not right.
 
     Only the first line counts, and it is all of the command: a quotation or an example further down starts nothing.
     """
-    line = body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+    line = first_line(body)
     words = line.split()
     if not words or words[0] not in ("/build", "/relock", "/refresh", "/explain"):
         return None
@@ -171,7 +186,7 @@ def marker(key: str, name: str) -> str:
 def ours(comments: Iterable[Said], mark: str, author: str) -> Said | None:
     """The comment with this marker on its first line, by this author: the first, if a mishap left two."""
     for comment in comments:
-        if comment.author == author and comment.body.replace("\r\n", "\n").split("\n", 1)[0].strip() == mark:
+        if comment.author == author and first_line(comment.body) == mark:
             return comment
     return None
 

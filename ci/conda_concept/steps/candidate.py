@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conda_concept.conversation import PullFacts, RunFacts, marker
+from conda_concept.conversation import PullFacts, RunFacts, Said, marker, ours
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
 from conda_concept.lockfile import digest
 from conda_concept.model import Lock, Release, ReleaseRecord, Source
@@ -77,6 +77,7 @@ class Candidate:
             edges.store.reader.record(before) if before else None,
             judged.report,
             trial,
+            commit=self.pull.head_sha,
         )
         self._say(text)
         if not judged.report.passed:
@@ -112,19 +113,27 @@ def base_digest(before: Lock | None) -> str:
 def settle(desk: Desk, pull: PullFacts, names: tuple[str, ...], result: str) -> None:
     """The last word on all builds of a commit: `result` is GitHub's word on the job matrix.
 
-    A runner that died has said nothing: then the comments say so, as a failure of ours.
+    A runner that died, or that never came, has said nothing: then the comments say so, as a failure of ours. No names
+    at all are a guard that did not come to an end.
     """
     hub = desk.hub
     if result == "success":
         hub.status(pull.head_sha, "success", "Built and tested; merging publishes it.")
         return
-    unfinished = False
-    for name in names:
-        mark, heading = marker("build", name), Heading(name, commit=pull.head_sha)
-        silent = render.started(name, heading).split("\n")[1]
-        if any(one.body.startswith(f"{mark}\n{silent}") for one in hub.comments(pull.number)):
-            again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
-            hub.say(pull.number, mark, render.unfinished(name, f"the job ended: {result}", heading, again=again))
-            unfinished = True
-    if unfinished or result == "cancelled":
+    said = hub.comments(pull.number)
+    silent = [name for name in names if not _heard(ours(said, marker("build", name), hub.here.bot), name, pull)]
+    for name in silent:
+        heading = Heading(name, commit=pull.head_sha)
+        again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
+        words = render.unfinished(name, f"the job ended: {result}", heading, again=again)
+        hub.say(pull.number, marker("build", name), words)
+    if silent or not names or result == "cancelled":
         hub.status(pull.head_sha, "error", "Not your change: the build did not finish on our side.")
+
+
+def _heard(comment: Said | None, name: str, pull: PullFacts) -> bool:
+    """Whether a build has said how it ended: there is a comment about this commit, and it is not that it began."""
+    if comment is None or f"`{pull.head_sha[:12]}`" not in comment.body.rpartition("<sub>")[2]:
+        return False
+    began = render.started(name, Heading(name, commit=pull.head_sha)).split("\n")[1]
+    return comment.body.replace("\r\n", "\n").split("\n")[1] != began
