@@ -29,6 +29,7 @@ ORDER = (
         "layout",
         "record",
         "conversation",
+        "forms",
         "proposal",
     ),
     *("render", "changelog", "operations", "plan", "pruning"),
