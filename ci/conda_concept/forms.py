@@ -158,10 +158,8 @@ def _field(element: _Element, document: Document, index: int, problems: Problems
 def _check_order(fields: Sequence[FormField], document: Document, problems: Problems) -> None:
     place = document.place(("body",))
     for word, names in (("id", [one.id for one in fields]), ("label", [one.label for one in fields])):
-        problems.found.extend(
-            (place, f"the {word} `{name}` is used twice")
-            for name in sorted({one for one in names if names.count(one) > 1})
-        )
+        for name in sorted({one for one in names if names.count(one) > 1}):
+            problems.add(place, f"the {word} `{name}` is used twice")
     if any(one.kind == "textarea" for one in fields[:-1]):
         problems.add(place, "free text has to be the last field: whatever stands in it looks like the fields behind it")
 
@@ -199,18 +197,14 @@ def _parts(form: Form, source: SourceText, problems: Problems) -> dict[str, _Par
     """The lines of each field, by the headings in the form's order."""
     found: dict[str, _Part] = {}
     order = {one.label: number for number, one in enumerate(form.fields)}
-    current: _Part | None = None
+    current = before = _Part(1)
     after = -1  # the field that came last
     for number, line in enumerate(source.text.split("\n"), start=1):
         place, label = Place(source.file, number), line.removeprefix("### ").rstrip()
         free = after >= 0 and form.fields[after].kind == "textarea"
         heading = line.startswith("### ") and not (free and label not in order)
         if not heading:
-            if current is not None:
-                current.lines.append(line)
-            elif line.strip() and after < 0:
-                problems.add(place, f"there is text before the first heading: {_short(line)}")
-                after = 0 if not form.fields else after
+            current.lines.append(line)
             continue
         current = _Part(number + 1)  # what stands below a heading that should not be there is read over
         position = order.get(label)
@@ -221,6 +215,10 @@ def _parts(form: Form, source: SourceText, problems: Problems) -> dict[str, _Par
         else:
             found[form.fields[position].id] = current
             after = position
+    first = next((line for line in before.lines if line.strip()), "")
+    if first:
+        place = Place(source.file, before.lines.index(first) + 1)
+        problems.add(place, f"there is text before the first heading: {_short(first)}")
     for one in form.fields:
         if one.id not in found:
             problems.add(Place(source.file), f"the heading `### {one.label}` is missing")
@@ -244,10 +242,8 @@ def _line(one: FormField, part: _Part, file: str, problems: Problems) -> Answer:
     lines = [(part.line + number, line.strip()) for number, line in enumerate(part.lines) if line.strip()]
     place, text = lines[0] if lines else (part.line, "")
     where = Place(file, place)
-    if len(lines) > 1:
-        problems.add(
-            Place(file, lines[1][0]), f"`{one.label}` is one line; this is a second one: {_short(lines[1][1])}"
-        )
+    for number, more in lines[1:2]:
+        problems.add(Place(file, number), f"`{one.label}` is one line; this is a second one: {_short(more)}")
     if len(text) > MAX_LINE:
         problems.add(where, f"`{one.label}` has {len(text):,} characters; {MAX_LINE} is the limit")
         text = ""

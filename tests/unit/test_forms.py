@@ -170,11 +170,7 @@ def test_more_than_github_keeps_is_not_looked_at(form: Form) -> None:
         ("type: checkboxes", "type: checkbox", "allowed:"),
         ("    id: package\n", "", "needs an `id` and a `label`"),
         ("labels: [", "lables: [", "unknown key `lables`; did you mean `labels`?"),
-        (
-            "  - type: checkboxes",
-            "  - type: textarea\n    id: x\n    attributes: {label: X}\n  - type: checkboxes",
-            "last",
-        ),
+        ("type: input", "type: textarea", "free text has to be the last field"),
     ],
 )
 def test_a_form_that_could_be_read_in_two_ways_is_refused(old: str, new: str, said: str) -> None:
