@@ -108,7 +108,7 @@ def pull(ask: Ask, number: str) -> Answer:
 
 def pulls(ask: Ask) -> Answer:
     state, head, base = ask.one("state") or "open", ask.one("head"), ask.one("base")
-    found = [one for one in ask.state.pulls.values() if one.state == state or state == "all"]
+    found = [one for one in ask.state.pulls.values() if state in (one.state, "all")]
     found = [one for one in found if base in ("", one.base_branch)]
     if head:
         owner, _, branch = head.partition(":")
@@ -127,10 +127,8 @@ def new_pull(ask: Ask) -> Answer:
         base_sha = ask.state.git("rev-parse", "--verify", "--quiet", f"refs/heads/{base}")
     except LookupError:
         raise Refusal(422, "Validation Failed: head or base is invalid") from None
-    same = [
-        one for one in ask.state.pulls.values() if one.head_branch == head and one.head_repository == ask.state.name
-    ]
-    if any(one.state == "open" and one.base_branch == base for one in same):
+    own = [one for one in ask.state.pulls.values() if one.head_repository == ask.state.name]
+    if any((one.state, one.head_branch, one.base_branch) == ("open", head, base) for one in own):
         raise Refusal(422, f"Validation Failed: A pull request already exists for up:{head}.")
     if ask.state.git("merge-base", sha, base_sha) == sha:
         raise Refusal(422, f"Validation Failed: No commits between {base} and {head}")
