@@ -31,6 +31,7 @@ ORDER = (
         "conversation",
         "forms",
         "proposal",
+        "requesting",
     ),
     *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.
@@ -45,6 +46,7 @@ ORDER = (
         "solver",
         "pipsolver",
         "pipworker",
+        "pypi",
         "locking",
         "image",
         "sandbox",

@@ -74,6 +74,8 @@ class Hub:
 
     def permission(self, login: str) -> str | None:
         """What somebody may do here; None where GitHub does not say, whatever the reason: it is no permission."""
+        if not login:
+            return None
         try:
             with asking(f"learn what {login} may do"):
                 return self.repository.get_collaborator_permission(login)
@@ -268,6 +270,7 @@ def _pull(raw: "PullRequest") -> PullFacts:
         merged=raw.merge_commit_sha or "" if raw.merged_at else "",
         title=raw.title,
         base_repository=raw.base.repo.full_name,
+        body=raw.body or "",
     )
 
 

@@ -12,6 +12,7 @@ from conda_concept.conversation import (
     PullFacts,
     Relock,
     RunFacts,
+    asked_by,
     marker,
     may_build,
     parse_command,
@@ -49,6 +50,8 @@ class Admitted:
         }
 
 
+#: The run of a pull request that was opened by us: GitHub starts no workflow for it, so that it has none yet.
+SOLVE_FIRST = "0"
 NOTHING = Admitted("nothing", 0, "")
 
 
@@ -59,6 +62,9 @@ def admit(desk: Desk, event_name: str, event: Mapping[str, Any]) -> Admitted:
         number, sha, run = (str(inputs.get(key) or "") for key in ("pull_request", "sha", "run"))
         if not number.isdecimal() or not run.isdecimal():
             raise InputError("`pull_request` and `run` have to be numbers.")
+        if run == SOLVE_FIRST:
+            pull = desk.at(int(number), sha)
+            return Admitted("propose", pull.number, pull.head_sha)
         return _build(desk, desk.at(int(number), sha), desk.hub.run(int(run)))
     if event_name != "issue_comment" or event.get("action") != "created":
         raise RefusedError(f"nothing is done for {event_name} {event.get('action', '')}.")
@@ -78,7 +84,7 @@ def _commanded(desk: Desk, event: Mapping[str, Any]) -> Admitted:
         pull = hub.pull(int(issue["number"]))
         still(pull, pull.head_sha)
         allowed = may_build(hub.permission(speaker))
-        if not allowed and (isinstance(command, BuildIt) or speaker != pull.author):
+        if not allowed and (isinstance(command, BuildIt) or speaker != asked_by(pull, hub.here.bot)):
             raise RefusedError("only people who may write to this repository can ask for that.")
         admitted = _answer(desk, pull, command)
     except ConcError as error:

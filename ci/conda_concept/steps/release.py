@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conda_concept.changelog import Cause, Section, with_section
-from conda_concept.conversation import PullFacts, marker
+from conda_concept.conversation import PullFacts, asked_by, marker
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
 from conda_concept.github import File, Hub
@@ -109,7 +109,7 @@ class Publication:
             found = [one for one in self.hub.pulls_of(sha) if one.base_branch == self.branch]
             for pull in found:
                 pulls[pull.number] = pull
-                causes[pull.number] = Cause(pull.number, pull.title, pull.author)
+                causes[pull.number] = Cause(pull.number, pull.title, asked_by(pull, self.hub.here.bot))
             if not found:
                 title, author = self.edges.repository.subject(sha)
                 causes[sha] = Cause(0, title, author, sha)
@@ -126,7 +126,7 @@ class Publication:
         source = Source(
             commit=self.edges.repository.head(),
             pull_request=str(last.number) if last else "",
-            author=last.author if last else "",
+            author=asked_by(last, self.hub.here.bot) if last else "",
             base_lock=base_digest(main),
         )
         lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)
