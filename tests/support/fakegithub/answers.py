@@ -166,6 +166,11 @@ def status(ask: Ask, sha: str) -> Answer:
     return 201, {"id": len(ask.state.statuses), **ask.body}
 
 
+def statuses(ask: Ask, sha: str) -> Answer:
+    found = [one for one in ask.state.statuses if one["sha"] == sha]
+    return 200, [{"id": number, **one} for number, one in reversed(list(enumerate(found)))]
+
+
 def permission(ask: Ask, login: str) -> Answer:
     found = ask.state.people.get(login)
     if found is None:
@@ -380,6 +385,7 @@ ROUTES = (
     Route("GET", r"/pulls/(\d+)/files", "pull-requests", "read", files),
     Route("GET", r"/commits/([0-9a-f]{40})/pulls", "pull-requests", "read", pulls_of),
     Route("POST", r"/statuses/([0-9a-f]{40})", "statuses", "write", status),
+    Route("GET", r"/commits/([0-9a-f]{40})/statuses", "statuses", "read", statuses),
     Route("GET", r"/collaborators/([^/]+)/permission", "metadata", "read", permission),
     Route("GET", r"/contents/(.+)", "contents", "read", contents),
     Route("GET", r"/actions/runs/(\d+)", "actions", "read", run),
