@@ -131,8 +131,6 @@ def _answer(context: Context, arguments: argparse.Namespace) -> int:
 COMMANDS: tuple[Command, ...] = (
     Command("request", "whether a package fits into an environment, and what it brings", _request, _request_arguments),
     Command("search", "in which releases a package is, at which version", _search, _search_arguments),
-    Command(
-        "look-into", "workflow: look into a package request, without any right", _look_into, _look_into_arguments
-    ),
+    Command("look-into", "workflow: look into a package request, without any right", _look_into, _look_into_arguments),
     Command("answer", "workflow: answer a package request and open its pull request", _answer),
 )

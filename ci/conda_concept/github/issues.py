@@ -138,11 +138,11 @@ def rewrite_pull(hub: Hub, number: int, body: str) -> None:
             found.edit(body=body)
 
 
-def statuses(hub: Hub, sha: str) -> tuple[str, ...]:
-    """The states that were set for a commit in our name, newest first."""
+def has_status(hub: Hub, sha: str) -> bool:
+    """Whether something was said about a commit in our name."""
     with asking(f"look at the status of {sha[:12]}"):
-        found = hub.repository.get_commit(sha).get_statuses()
-        return tuple(one.state for one in found if one.context == CONTEXT)
+        found = hub.repository.get_commit(sha).get_combined_status()
+        return any(one.context == CONTEXT for one in found.statuses)
 
 
 def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], None]) -> Found:

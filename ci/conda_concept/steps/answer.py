@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conda_concept.conversation import IssueFacts, PullFacts, may_build
+from conda_concept.conversation import IssueFacts, PullFacts, may_build, ours
 from conda_concept.document import MAX_BYTES, SourceText
 from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.forms import digest, fill, read_form
@@ -100,14 +100,20 @@ class Answering:
         try:
             wanted = wanted_in(self.main, issue.number, issue.body)
         except InputError as error:
-            hub.say(issue.number, render.ANSWER, render.invalid(error.problems or (error.message,), hub.here.run_url))
+            self._say(issue, render.invalid(error.problems or (error.message,), hub.here.run_url))
             return Answered(issue.number, "invalid")
         told = self._told(issue, wanted, self._finding(issue, wanted))
         told = self._with_pull(told, issue)
-        hub.say(issue.number, render.ANSWER, render.answer(told))
+        self._say(issue, render.answer(told))
         if call.comment:
             hub.react(call.comment, issue.number, "+1")
         return Answered(issue.number, told.finding.outcome, told.opened.number if told.opened else 0)
+
+    def _say(self, issue: IssueFacts, text: str) -> None:
+        """The answer, unless it is there already: another run's link alone is no reason to write."""
+        before = ours(self.hub.comments(issue.number), render.ANSWER, self.hub.here.bot)
+        if before is None or _words(before.body) != _words(text):
+            self.hub.say(issue.number, render.ANSWER, text)
 
     def _may_retry(self, call: Call, issue: IssueFacts) -> bool:
         return call.speaker == issue.author or may_build(self.hub.permission(call.speaker))
@@ -215,12 +221,17 @@ class Answering:
 
     def _solve(self, pull: PullFacts) -> None:
         """Start what a push would start: GitHub starts no workflow for what was made with a job's token."""
-        if issues.statuses(self.hub, pull.head_sha):
+        if issues.has_status(self.hub, pull.head_sha):
             return
         inputs = {"pull_request": str(pull.number), "sha": pull.head_sha, "run": SOLVE_FIRST}
         self.hub.dispatch(self.workflow, self.branch, inputs)
         # Last: a run that ends between the two starts it once more, which only says the same again.
         self.hub.status(pull.head_sha, "pending", "Being solved.")
+
+
+def _words(comment: str) -> str:
+    """A comment without its footer, which says from which run it is."""
+    return comment.replace("\r\n", "\n").rpartition("\n<sub>")[0].strip()
 
 
 def branch_of(issue: IssueFacts) -> str:

@@ -17,7 +17,7 @@ USED = {
     f"{R}/pulls/{{pull_number}}/files": ["get"],
     f"{R}/commits/{{commit_sha}}/pulls": ["get"],
     f"{R}/statuses/{{sha}}": ["post"],
-    f"{R}/commits/{{ref}}/statuses": ["get"],
+    f"{R}/commits/{{ref}}/status": ["get"],
     f"{R}/collaborators/{{username}}/permission": ["get"],
     f"{R}/contents/{{path}}": ["get"],
     f"{R}/actions/runs": ["get"],

@@ -166,9 +166,15 @@ def status(ask: Ask, sha: str) -> Answer:
     return 201, {"id": len(ask.state.statuses), **ask.body}
 
 
-def statuses(ask: Ask, sha: str) -> Answer:
-    found = [one for one in ask.state.statuses if one["sha"] == sha]
-    return 200, [{"id": number, **one} for number, one in reversed(list(enumerate(found)))]
+def combined(ask: Ask, sha: str) -> Answer:
+    """The last status of each context."""
+    last = {one["context"]: {"id": number, **one} for number, one in enumerate(ask.state.statuses) if one["sha"] == sha}
+    for one in last.values():
+        one.pop("sha")
+    url = f"{ask.base}/commits/{sha}/status"
+    repository = _repo(ask, ask.state.name)
+    known = {"sha": sha, "url": url, "state": "pending", "total_count": len(last), "repository": repository}
+    return 200, known | {"statuses": list(last.values())}
 
 
 def permission(ask: Ask, login: str) -> Answer:
@@ -385,7 +391,7 @@ ROUTES = (
     Route("GET", r"/pulls/(\d+)/files", "pull-requests", "read", files),
     Route("GET", r"/commits/([0-9a-f]{40})/pulls", "pull-requests", "read", pulls_of),
     Route("POST", r"/statuses/([0-9a-f]{40})", "statuses", "write", status),
-    Route("GET", r"/commits/([0-9a-f]{40})/statuses", "statuses", "read", statuses),
+    Route("GET", r"/commits/([0-9a-f]{40})/status", "statuses", "read", combined),
     Route("GET", r"/collaborators/([^/]+)/permission", "metadata", "read", permission),
     Route("GET", r"/contents/(.+)", "contents", "read", contents),
     Route("GET", r"/actions/runs/(\d+)", "actions", "read", run),
