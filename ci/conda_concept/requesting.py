@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from conda_concept.conversation import PullFacts
 from conda_concept.document import Problems, SourceText
 from conda_concept.errors import InputError
 from conda_concept.forms import Filled
@@ -102,6 +103,12 @@ def as_conda(wanted: Asked, name: str) -> Asked:
     """A request for a package of PyPI as one for conda's package of the same project, which is called `name`."""
     parts = [one.removeprefix("==") if one.endswith(".*") else one for one in wanted.version.split(",")]
     return replace(wanted, name=name, manager="conda", version=",".join(parts))
+
+
+def package_of(pull: PullFacts, bot: str, environment: str) -> str:
+    """The package that a pull request of ours was opened for (as PEP 503 writes names); empty where it was for none."""
+    found = re.search(r"(?m)^<!-- conda-concept:request:([a-z0-9_]+):([a-z0-9-]+) -->\s*$", pull.body)
+    return found[2] if found and pull.author == bot and found[1] == environment else ""
 
 
 def edited(wanted: Asked, environment: SourceText, config: SourceText) -> tuple[str, Spec]:

@@ -114,9 +114,7 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     ran = forge.push()
     assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
     changelog = state.text("CHANGELOG.md")
-    assert f"- Add hello \\>=2 to tiny ([#{pull.number}]" in changelog or "Add hello &gt;=2 to tiny" in changelog
-    assert "by researcher)" in changelog
-    assert "hello 2.0" in changelog
+    assert f"- hello 2.0, asked for by researcher ([#{pull.number}](" in changelog
 
     again = opened(forge, "somebody", form("hello"))
     assert forge.issue(again).jobs == BOTH
@@ -154,16 +152,12 @@ def test_what_is_not_there_and_what_does_not_fit(forge: Forge) -> None:
     assert forge.state.dispatches == []
 
 
+#: tests/integration/test_answer.py has the others.
 HOSTILE = {
     "a heading inside": form("hello\n\n### Environment\n\nother"),
-    "an option that is not offered": form("hello").replace("\ntiny\n", "\nprod\n"),
-    "text before": "<script>alert(1)</script>\n\n" + form("hello"),
-    "shell": form("hello; touch /tmp/conda-concept-was-here; $(id) `id`"),
-    "a version": form("hello", version="2 || rm -rf /"),
-    "html and mentions": form("<img src=x onerror=alert(1)> @climate/all [x](javascript:y)"),
-    "a channel": form("https://evil.example/channel::hello"),
-    "an expression": form("${{ github.token }}"),
-    "a file": form("../../etc/passwd"),
+    "everything at once": form(
+        "hello; touch /tmp/conda-concept-was-here; $(id) `id` ${{ github.token }} <img src=x> @a/b"
+    ),
 }
 
 
@@ -175,7 +169,7 @@ def test_hostile_forms_are_answered_in_words_and_start_nothing(forge: Forge) -> 
         words = answered(forge, issue)
         assert "### ✏️ This form cannot be read as it is" in words, what
         rendered = re.sub(r"`+[^`]*`+", "", words)
-        assert not re.search(r"<(?:script|img)|@climate|\]\(javascript", rendered), what
+        assert not re.search(r"<(?:script|img)|@a/|\]\(javascript", rendered), what
         issue.state = "closed"
     assert state.git("for-each-ref") == tip
     assert state.pulls == pulls
@@ -194,19 +188,6 @@ def test_free_text_is_only_text(forge: Forge) -> None:
         assert "<img" not in text
         assert "Closes #1\n" not in text
     forge.state.dispatches.clear()
-
-
-def test_a_changed_mind_does_not_change_an_open_pull_request(forge: Forge) -> None:
-    state = forge.state
-    issue = opened(forge, "researcher", form("world"))
-    forge.issue(issue)
-    pull = max(state.pulls.values(), key=lambda one: one.number)
-    sha, count = pull.head_sha, len(state.pulls)
-    issue.body = form("sadly")
-    assert forge.issue(issue, "edited").jobs == BOTH
-    assert f"pull request #{pull.number} was opened for what stood here before" in answered(forge, issue)
-    assert (pull.head_sha, len(state.pulls)) == (sha, count)
-    state.dispatches.clear()
 
 
 def test_two_who_ask_for_the_same_get_one_pull_request(forge: Forge) -> None:
@@ -230,7 +211,7 @@ def test_retry_is_for_whoever_asked_and_for_maintainers(forge: Forge) -> None:
     state = forge.state
     issue = opened(forge, "researcher", form("wrold"))
     forge.issue(issue)
-    for number, (who, reaction) in enumerate((("stranger", "confused"), ("researcher", "+1"), ("maintainer", "+1"))):
+    for number, (who, reaction) in enumerate((("stranger", "confused"), ("researcher", "+1"))):
         said = Comment(8000 + number, issue.number, who, "/retry\r\nplease")
         state.comments.append(said)
         ran = forge.issue(issue, comment=said)

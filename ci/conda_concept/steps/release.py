@@ -20,6 +20,7 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
+from conda_concept.requesting import package_of
 from conda_concept.run import CommandError
 from conda_concept.steps.build import Order, build, release_of
 from conda_concept.steps.candidate import base_digest
@@ -109,7 +110,9 @@ class Publication:
             found = [one for one in self.hub.pulls_of(sha) if one.base_branch == self.branch]
             for pull in found:
                 pulls[pull.number] = pull
-                causes[pull.number] = Cause(pull.number, pull.title, asked_by(pull, self.hub.here.bot))
+                bot = self.hub.here.bot
+                package = package_of(pull, bot, self.name)
+                causes[pull.number] = Cause(pull.number, pull.title, asked_by(pull, bot), package=package)
             if not found:
                 title, author = self.edges.repository.subject(sha)
                 causes[sha] = Cause(0, title, author, sha)
