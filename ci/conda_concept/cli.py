@@ -11,13 +11,14 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from conda_concept import __version__
-from conda_concept.commands import environments, github, locks, releases, sites
+from conda_concept.commands import environments, github, locks, releases, requests, sites
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
 from conda_concept.run import leave
 
 COMMANDS: tuple[Command, ...] = (
     *environments.COMMANDS,
+    *requests.COMMANDS,
     *locks.COMMANDS,
     *releases.COMMANDS,
     *sites.COMMANDS,

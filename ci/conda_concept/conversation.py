@@ -13,6 +13,8 @@ from conda_concept.errors import InputError, RefusedError
 SHA = re.compile(r"[0-9a-f]{40}")
 _PACKAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+#: A login as GitHub gives them out; those of organisations that manage their accounts have a `_`.
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 #: Permissions of a collaborator, as `GET …/collaborators/USER/permission` says them, that may start a build.
 MAY_BUILD = frozenset({"write", "maintain", "admin"})
 #: The workflow whose runs bring proposals, and the one whose own runs may (an answer to `/relock`).
@@ -53,11 +55,25 @@ class PullFacts:
     merged: str = ""
     title: str = ""
     base_repository: str = ""
+    body: str = ""
 
     @property
     def from_fork(self) -> bool:
         """Whether it comes from another repository; that of a deleted fork is unknown, and another one."""
         return not self.head_repository or self.head_repository != self.base_repository
+
+
+@dataclass(frozen=True, slots=True)
+class IssueFacts:
+    """An issue, as the API says it. `author_id` is the account's number, which its address for commits has in it."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    is_open: bool = True
+    labels: tuple[str, ...] = ()
+    author_id: int = 0
 
 
 def bind(run: RunFacts, pulls: Iterable[PullFacts]) -> PullFacts:
@@ -82,6 +98,22 @@ def bind(run: RunFacts, pulls: Iterable[PullFacts]) -> PullFacts:
             hint="A newer commit has its own run." if not found else "Close one of them.",
         )
     return found[0]
+
+
+def on_behalf(login: str) -> str:
+    """A line of a pull request that we open ourselves: for whom. Only people who may write can change it there."""
+    return marker("for", login) if _LOGIN.fullmatch(login) else ""
+
+
+def asked_by(pull: PullFacts, bot: str) -> str:
+    """Whose wish a pull request is: its author's, or that of whom our account opened it for; empty where unknown.
+
+    Our own account has every permission that a token has, so it is never asked whether *it* may do something.
+    """
+    if pull.author != bot:
+        return pull.author
+    found = re.search(r"(?m)^<!-- conda-concept:for:(\S+) -->\s*$", pull.body)
+    return found[1] if found and _LOGIN.fullmatch(found[1]) else ""
 
 
 def still(pull: PullFacts, sha: str) -> PullFacts:

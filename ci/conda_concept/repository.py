@@ -1,5 +1,6 @@
 """The checkout: environments' files as they are now or at a commit, and what changed since one."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,23 @@ class Repository:
 
     def spec(self, name: str) -> Spec:
         """The checked spec of an environment, or an `InputError` with everything that is wrong."""
+        return read_spec(name, *self.sources(name))
+
+    def sources(self, name: str) -> tuple[SourceText, SourceText]:
+        """The texts of an environment's `environment.yml` and `config.yml`."""
         folder = self.folder(name)
-        return read_spec(name, self._source(folder / "environment.yml"), self._source(folder / "config.yml"))
+        return self._source(folder / "environment.yml"), self._source(folder / "config.yml")
+
+    def form(self, path: str) -> SourceText:
+        """An issue form of the repository."""
+        return self._source(self.root / path)
+
+    def release_branches(self, name: str) -> tuple[tuple[str, str], ...]:
+        """The branches on which versions of an environment are looked after: label and ref, newest version first."""
+        found = self._git("for-each-ref", "--format=%(refname)", "refs/remotes/origin", "refs/heads").stdout.split()
+        labels = {ref.rpartition("/")[2]: ref for ref in sorted(found)}
+        pattern = re.compile(rf"{re.escape(name)}-[0-9]{{2}}\.[0-9]{{2}}")
+        return tuple((label, labels[label]) for label in sorted(labels, reverse=True) if pattern.fullmatch(label))
 
     def tests(self, name: str) -> dict[str, str]:
         """The environment's own test files: path below its `tests/` to text."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
-from tests.support.fakegithub import FakeGitHub, Pull, Run, State
+from tests.support.fakegithub import FakeGitHub, Issue, Pull, Run, State
 from tests.support.fakegithub.state import Comment
 from tests.support.tiny import package
 
@@ -127,6 +127,9 @@ class Forge:
         (self.root / "node").mkdir()
         (self.root / "node").chmod(0o1777)
         files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root)}
+        form = (TOP / ".github/ISSUE_TEMPLATE/package.yml").read_text("utf-8")
+        choices = "".join(f"        - {name}\n" for name in names)
+        files[".github/ISSUE_TEMPLATE/package.yml"] = re.sub(r"(?m)^ +- analysis3\n +- demo\n", choices, form)
         for name in names:
             files[f"environments/{name}/environment.yml"] = ENVIRONMENT.format(name=name)
             files[f"environments/{name}/config.yml"] = CONFIG
@@ -257,7 +260,13 @@ class Forge:
     def dispatched(self) -> list[Ran]:
         """The builds that were started by now."""
         waiting, self.state.dispatches[:] = list(self.state.dispatches), []
-        return [self.run(one["workflow"], "workflow_dispatch", {"inputs": one["inputs"]}) for one in waiting]
+        ran = []
+        for one in waiting:
+            number, sha = self.runs + 1, self.state.git("rev-parse", one["ref"])
+            path = f".github/workflows/{one['workflow']}"
+            self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, one["ref"], self.state.name)
+            ran.append(self.run(one["workflow"], "workflow_dispatch", {"inputs": one["inputs"]}, number))
+        return ran
 
     def comment(self, pull: Pull, author: str, body: str, *, again: int = 0) -> Ran:
         """Somebody's comment; `again` is its number where the event is delivered a second time."""
@@ -272,6 +281,21 @@ class Forge:
         self.state.runs[number] = Run(number, path, "issue_comment", sha, "main", self.state.name)
         payload = {"action": "created", "comment": said, "issue": issue}
         return self.run("build.yml", "issue_comment", payload, number)
+
+    def issue(self, issue: Issue, action: str = "opened", comment: Comment | None = None) -> Ran:
+        """What becomes of an issue that was opened, edited, or commented on."""
+        number = self.runs + 1
+        sha = self.state.git("rev-parse", "main")
+        event = "issue_comment" if comment else "issues"
+        path = ".github/workflows/package-request.yml"
+        self.state.runs[number] = Run(number, path, event, sha, "main", self.state.name)
+        labels = [{"name": name} for name in issue.labels]
+        facts = {"number": issue.number, "body": issue.body, "labels": labels, "state": issue.state}
+        payload: dict[str, Any] = {"action": action, "issue": facts | {"user": {"login": issue.author}}}
+        if comment:
+            said = {"id": comment.number, "user": {"login": comment.author}, "body": comment.body}
+            payload |= {"action": "created", "comment": said}
+        return self.run("package-request.yml", event, payload, number)
 
     def push(self, branch: str = "main") -> Ran:
         """A push to a branch: the release."""

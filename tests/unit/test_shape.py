@@ -34,7 +34,9 @@ ORDER = (
         "layout",
         "record",
         "conversation",
+        "forms",
         "proposal",
+        "requesting",
     ),
     *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.
@@ -50,6 +52,7 @@ ORDER = (
         "solver",
         "pipsolver",
         "pipworker",
+        "pypi",
         "locking",
         "image",
         "sandbox",

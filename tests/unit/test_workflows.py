@@ -20,7 +20,12 @@ PINS = {
     "actions/checkout": ("8e8c483db84b4bee98b60c0593521ed34d9990e8", "v6.0.1"),
     "actions/upload-artifact": ("b7c566a772e6b6bfb58ed0dc250532a479d7789f", "v6.0.0"),
 }
-WRITING = {"report.yml": {"report"}, "build.yml": {"admit", "report", "build", "settle"}, "release.yml": {"release"}}
+WRITING = {
+    "report.yml": {"report"},
+    "build.yml": {"admit", "report", "build", "settle"},
+    "release.yml": {"release"},
+    "package-request.yml": {"answer"},
+}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -35,7 +40,15 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 
 def test_all_of_them_are_there() -> None:
-    names = {"pull-request.yml", "report.yml", "build.yml", "release.yml", "maintenance.yml", "ci.yml"}
+    names = {
+        "pull-request.yml",
+        "report.yml",
+        "build.yml",
+        "release.yml",
+        "maintenance.yml",
+        "ci.yml",
+        "package-request.yml",
+    }
     assert names <= {path.name for path in FILES}
 
 

@@ -135,8 +135,8 @@ def _platform(diff: Diff, level: Level) -> list[str]:
 def _totals(diff: Diff) -> str:
     counts = Counter(change.kind for change in diff.changes)
     words = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
-    size = f"**{_size(diff.bytes_new)}** to download"
-    total = f"{diff.packages_before:,} → **{diff.packages_after:,}** packages, {_size(diff.bytes_after)} in all"
+    size = f"**{bytes_text(diff.bytes_new)}** to download"
+    total = f"{diff.packages_before:,} → **{diff.packages_after:,}** packages, {bytes_text(diff.bytes_after)} in all"
     unknown = f" (of {_count(diff.unsized, 'package')} the size is not known)" if diff.unsized else ""
     return f"{words}. {total}; {size}{unknown}."
 
@@ -161,7 +161,7 @@ def _table(changes: Sequence[Change], level: Level, *, links: bool) -> str:
             _name(change, links=links and level.links),
             code(before) if before else "",
             code(after) if after else "",
-            _size(change.new.size) if change.new and change.new.size is not None else "",
+            bytes_text(change.new.size) if change.new and change.new.size is not None else "",
             _why_markdown(change),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -233,7 +233,7 @@ def _versions(change: Change) -> tuple[str, str]:
     return old.version if old else "", new.version if new else ""
 
 
-def _size(size: int | None) -> str:
+def bytes_text(size: int | None) -> str:
     """Bytes for people, decimal: `12 MB`, `1.4 GB`; the blank does not break a line."""
     value = float(size or 0)
     for unit in ("B", "kB", "MB"):
@@ -270,7 +270,7 @@ def text(heading: Heading, diffs: Sequence[Diff]) -> str:
 
 def _row(change: Change) -> tuple[str, ...]:
     before, after = _versions(change)
-    size = _size(change.new.size) if change.new and change.new.size is not None else ""
+    size = bytes_text(change.new.size) if change.new and change.new.size is not None else ""
     why = "; ".join([*(f"! {flag.text}" for flag in change.flags), _reason(change, str)])
     return KINDS[change.kind][0], change.name, before, after, size, why
 

@@ -13,6 +13,7 @@ from conda_concept.conversation import (
     PullFacts,
     Relock,
     RunFacts,
+    asked_by,
     first_line,
     may_build,
     parse_command,
@@ -57,6 +58,8 @@ class Admitted:
         }
 
 
+#: The run of a pull request that was opened by us: GitHub starts no workflow for it, so that it has none yet.
+SOLVE_FIRST = "0"
 NOTHING = Admitted("nothing", 0, "")
 
 
@@ -77,6 +80,8 @@ def _dispatched(desk: Desk, inputs: Mapping[str, Any]) -> Admitted:
         pull = desk.at(int(number), sha)
     except RefusedError as error:
         return replace(NOTHING, reason=error.message)  # a newer commit has its own run
+    if run == SOLVE_FIRST:
+        return Admitted("propose", pull.number, pull.head_sha)
     try:
         return _build(desk, pull, desk.hub.run(int(run)))
     except ConcError:
@@ -101,7 +106,7 @@ def _commanded(desk: Desk, event: Mapping[str, Any]) -> Admitted:
         pull = hub.pull(asked.pull)
         still(pull, pull.head_sha)
         allowed = may_build(hub.permission(asked.speaker))
-        if not allowed and (isinstance(command, BuildIt) or asked.speaker != pull.author):
+        if not allowed and (isinstance(command, BuildIt) or asked.speaker != asked_by(pull, hub.here.bot)):
             raise RefusedError("only people who may write to this repository can ask for that.")
         admitted, words = _answer(desk, pull, command)
     except ConcError as error:

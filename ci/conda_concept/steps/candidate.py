@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conda_concept.conversation import PullFacts, RunFacts, Said, marker, ours
+from conda_concept.conversation import PullFacts, RunFacts, Said, asked_by, marker, ours
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
 from conda_concept.lockfile import digest
 from conda_concept.model import Lock, Release, ReleaseRecord, Source
@@ -60,7 +60,7 @@ class Candidate:
         source = Source(
             commit=self.pull.head_sha,
             pull_request=str(self.pull.number),
-            author=self.pull.author,
+            author=asked_by(self.pull, self.desk.hub.here.bot),
             base_lock=base_digest(accepted.before),
         )
         edges, spec = self.edges, accepted.spec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conda_concept.changelog import Cause, Section, with_section
-from conda_concept.conversation import PullFacts, marker
+from conda_concept.conversation import PullFacts, asked_by, marker
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
 from conda_concept.github import File, Hub
@@ -20,6 +20,7 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
+from conda_concept.requesting import package_of
 from conda_concept.run import CommandError
 from conda_concept.steps.build import Order, release_of
 from conda_concept.steps.candidate import base_digest
@@ -110,7 +111,9 @@ class Publication:
             found = [one for one in self.hub.pulls_of(sha) if one.base_branch == self.branch]
             for pull in found:
                 pulls[pull.number] = pull
-                causes[pull.number] = Cause(pull.number, pull.title, pull.author)
+                bot = self.hub.here.bot
+                package = package_of(pull, bot, self.name)
+                causes[pull.number] = Cause(pull.number, pull.title, asked_by(pull, bot), package=package)
             if not found:
                 title, author = self.edges.repository.subject(sha)
                 causes[sha] = Cause(0, title, author, sha)
@@ -127,7 +130,7 @@ class Publication:
         source = Source(
             commit=self.edges.repository.head(),
             pull_request=str(last.number) if last else "",
-            author=last.author if last else "",
+            author=asked_by(last, self.hub.here.bot) if last else "",
             base_lock=base_digest(main),
         )
         lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)

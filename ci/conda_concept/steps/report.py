@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conda_concept.conversation import PullFacts, RunFacts, marker, may_build, ours, superseded
+from conda_concept.conversation import PullFacts, RunFacts, asked_by, marker, may_build, ours, superseded
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
@@ -59,7 +59,7 @@ class Report:
         if not proposal.parts:
             hub.status(pull.head_sha, "success", "No environment is touched.")
             return Reported(pull, (), building=False, untouched=True)
-        trusted = may_build(hub.permission(pull.author))
+        trusted = may_build(hub.permission(asked_by(pull, hub.here.bot)))
         machinery = render.machinery(paths)
         said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
         building = trusted and all(one.ready for one in said)
