@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conda_concept.conversation import PullFacts, RunFacts, marker, may_build, ours, superseded
+from conda_concept.conversation import PullFacts, RunFacts, asked_by_us, marker, may_build, ours, superseded
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
@@ -12,7 +12,7 @@ from conda_concept.proposal import Part, Proposal
 from conda_concept.render import diff as render_diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
-from conda_concept.steps.accept import Desk
+from conda_concept.steps.accept import Desk, line
 from conda_concept.steps.diff import compare
 
 
@@ -55,7 +55,7 @@ class Report:
         if not proposal.parts:
             hub.status(pull.head_sha, "success", "No environment is touched.")
             return Reported(pull, (), building=False)
-        trusted = may_build(hub.permission(pull.author))
+        trusted = asked_by_us(pull, hub.here.bot) or may_build(hub.permission(pull.author))
         machinery = render.machinery(paths)
         said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
         building = trusted and all(one.ready for one in said)
@@ -124,7 +124,9 @@ class Report:
 
     def _behind(self, name: str, proposal: Proposal) -> list[str]:
         main = self.desk.main
-        if name not in main.environments() or main.lock_text_at(name, proposal.base) == main.lock_text(name):
+        if name not in main.environments() or main.lock_text_at(name, proposal.base) == main.lock_text_at(
+            name, line(self.pull)
+        ):
             return []
         words = (
             f"{self.pull.base_branch} has a newer lock of {name} than this branch starts from. The merge will build "
@@ -144,7 +146,7 @@ class Report:
         if building:
             inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
             hub.status(sha, "pending", "Solved; being built and tested.")
-            hub.dispatch(self.workflow, self.pull.base_branch, inputs)
+            hub.dispatch(self.workflow, hub.here.default_branch, inputs)
         elif "failed" in verdicts:
             hub.status(sha, "error", "Not your change: something failed on our side. It can be run again.")
         elif "refused" in verdicts:
