@@ -60,6 +60,19 @@ class PullFacts:
         return not self.head_repository or self.head_repository != self.base_repository
 
 
+@dataclass(frozen=True, slots=True)
+class IssueFacts:
+    """An issue, as the API says it. `author_id` is the account's number, which its address for commits has in it."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    is_open: bool = True
+    labels: tuple[str, ...] = ()
+    author_id: int = 0
+
+
 def bind(run: RunFacts, pulls: Iterable[PullFacts]) -> PullFacts:
     """The one open pull request that a run was made for, or `RefusedError`.
 

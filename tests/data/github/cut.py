@@ -12,8 +12,8 @@ from typing import Any
 
 R = "/repos/{owner}/{repo}"
 USED = {
-    f"{R}/pulls": ["get"],
-    f"{R}/pulls/{{pull_number}}": ["get"],
+    f"{R}/pulls": ["get", "post"],
+    f"{R}/pulls/{{pull_number}}": ["get", "patch"],
     f"{R}/pulls/{{pull_number}}/files": ["get"],
     f"{R}/commits/{{commit_sha}}/pulls": ["get"],
     f"{R}/statuses/{{sha}}": ["post"],
@@ -24,11 +24,16 @@ USED = {
     f"{R}/actions/runs/{{run_id}}/artifacts": ["get"],
     f"{R}/actions/workflows/{{workflow_id}}": ["get"],
     f"{R}/actions/workflows/{{workflow_id}}/dispatches": ["post"],
+    f"{R}/issues": ["get", "post"],
+    f"{R}/issues/{{issue_number}}": ["get", "patch"],
+    f"{R}/issues/{{issue_number}}/labels": ["get", "post"],
+    f"{R}/issues/{{issue_number}}/labels/{{name}}": ["delete"],
     f"{R}/issues/{{issue_number}}/comments": ["get", "post"],
     f"{R}/issues/comments/{{comment_id}}": ["get", "patch"],
     f"{R}/issues/comments/{{comment_id}}/reactions": ["post"],
     f"{R}/git/ref/{{ref}}": ["get"],
-    f"{R}/git/refs/{{ref}}": ["patch"],
+    f"{R}/git/refs": ["post"],
+    f"{R}/git/refs/{{ref}}": ["patch", "delete"],
     f"{R}/git/commits/{{commit_sha}}": ["get"],
     f"{R}/git/commits": ["post"],
     f"{R}/git/blobs": ["post"],

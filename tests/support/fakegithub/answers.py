@@ -1,6 +1,7 @@
 """What the fake answers, one function a route: the parts that say something; `schema.filled` adds the rest."""
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,18 @@ class Ask:
         granted = self.state.tokens.get(self.token)
         if granted is None:
             raise Refusal(401, "Bad credentials")
-        if _LEVELS[granted.get(scope, "none")] < _LEVELS[level]:
+        scopes = self._about() if scope == "talk" else (scope,)
+        if max(_LEVELS[granted.get(one, "none")] for one in scopes) < _LEVELS[level]:
             raise Refusal(403, "Resource not accessible by integration")
+
+    def _about(self) -> tuple[str, ...]:
+        """A pull request is an issue too, and either permission reaches what is said there; an issue is only one."""
+        found = re.search(r"/issues/(comments/)?(\d+)", self.path)
+        assert found, self.path
+        number = int(found[2])
+        if found[1]:
+            number = next((one.issue for one in self.state.comments if one.number == number), 0)
+        return ("issues", "pull-requests") if number in self.state.pulls else ("issues",)
 
     def one(self, name: str) -> str:
         """A parameter of the query."""
@@ -83,6 +94,7 @@ def _pull(ask: Ask, pull: Pull) -> dict[str, Any]:
         "base": base | {"repo": _repo(ask, ask.state.name)},
         "merged_at": "2026-11-22T00:00:00Z" if pull.merged else None,
         "merge_commit_sha": pull.merged or None,
+        "body": pull.body or None,
         "html_url": f"{ask.url}/{ask.state.name}/pull/{pull.number}",
     }
 
@@ -95,8 +107,9 @@ def pull(ask: Ask, number: str) -> Answer:
 
 
 def pulls(ask: Ask) -> Answer:
-    state, head = ask.one("state") or "open", ask.one("head")
-    found = [one for one in ask.state.pulls.values() if one.state == state]
+    state, head, base = ask.one("state") or "open", ask.one("head"), ask.one("base")
+    found = [one for one in ask.state.pulls.values() if state in (one.state, "all")]
+    found = [one for one in found if base in ("", one.base_branch)]
     if head:
         owner, _, branch = head.partition(":")
         found = [
@@ -105,6 +118,34 @@ def pulls(ask: Ask) -> Answer:
             if one.head_branch == branch and (one.head_repository or "gone/").split("/")[0] == owner
         ]
     return 200, [_pull(ask, one) for one in found]
+
+
+def new_pull(ask: Ask) -> Answer:
+    head, base = ask.body["head"], ask.body["base"]
+    try:
+        sha = ask.state.git("rev-parse", "--verify", "--quiet", f"refs/heads/{head}")
+        base_sha = ask.state.git("rev-parse", "--verify", "--quiet", f"refs/heads/{base}")
+    except LookupError:
+        raise Refusal(422, "Validation Failed: head or base is invalid") from None
+    own = [one for one in ask.state.pulls.values() if one.head_repository == ask.state.name]
+    if any((one.state, one.head_branch, one.base_branch) == ("open", head, base) for one in own):
+        raise Refusal(422, f"Validation Failed: A pull request already exists for up:{head}.")
+    if ask.state.git("merge-base", sha, base_sha) == sha:
+        raise Refusal(422, f"Validation Failed: No commits between {base} and {head}")
+    number = ask.state.next_number()
+    made = Pull(number, BOT, sha, head, ask.state.name, base, title=ask.body["title"], body=ask.body.get("body", ""))
+    ask.state.pulls[number] = made
+    ask.state.git("update-ref", f"refs/pull/{number}/head", sha)
+    return 201, _pull(ask, made)
+
+
+def edit_pull(ask: Ask, number: str) -> Answer:
+    found = ask.state.pulls.get(int(number))
+    if found is None:
+        raise Refusal(404, "Not Found")
+    found.title, found.body = ask.body.get("title", found.title), ask.body.get("body", found.body)
+    found.state = ask.body.get("state", found.state)
+    return 200, _pull(ask, found)
 
 
 def files(ask: Ask, number: str) -> Answer:
@@ -274,7 +315,35 @@ def move(ask: Ask, name: str) -> Answer:
     if ask.state.git("merge-base", old, new) != old and not ask.body.get("force"):
         raise Refusal(422, "Update is not a fast forward")
     ask.state.git("update-ref", f"refs/{name}", new, old)
+    for one in ask.state.pulls.values():
+        own = one.head_repository == ask.state.name and f"heads/{one.head_branch}" == name
+        if own and one.state == "open":
+            one.head_sha = new
+            ask.state.git("update-ref", f"refs/pull/{one.number}/head", new)
     return 200, _ref(ask, name, new)
+
+
+def new_ref(ask: Ask) -> Answer:
+    name, sha = ask.body["ref"].removeprefix("refs/"), ask.body["sha"]
+    try:
+        ask.state.git("check-ref-format", f"refs/{name}")
+        ask.state.git("cat-file", "-e", f"{sha}^{{commit}}")
+    except LookupError:
+        raise Refusal(422, "Object does not exist") from None
+    try:
+        ask.state.git("update-ref", f"refs/{name}", sha, "0" * 40)
+    except LookupError:
+        raise Refusal(422, "Reference already exists") from None
+    return 201, _ref(ask, name, sha)
+
+
+def drop_ref(ask: Ask, name: str) -> Answer:
+    try:
+        ask.state.git("rev-parse", "--verify", "--quiet", f"refs/{name}")
+    except LookupError:
+        raise Refusal(422, "Reference does not exist") from None
+    ask.state.git("update-ref", "-d", f"refs/{name}")
+    return 204, {}
 
 
 def git_commit(ask: Ask, sha: str) -> Answer:
@@ -305,7 +374,9 @@ def new_commit(ask: Ask) -> Answer:
 
 ROUTES = (
     Route("GET", r"/pulls", "pull-requests", "read", pulls),
+    Route("POST", r"/pulls", "pull-requests", "write", new_pull),
     Route("GET", r"/pulls/(\d+)", "pull-requests", "read", pull),
+    Route("PATCH", r"/pulls/(\d+)", "pull-requests", "write", edit_pull),
     Route("GET", r"/pulls/(\d+)/files", "pull-requests", "read", files),
     Route("GET", r"/commits/([0-9a-f]{40})/pulls", "pull-requests", "read", pulls_of),
     Route("POST", r"/statuses/([0-9a-f]{40})", "statuses", "write", status),
@@ -317,13 +388,15 @@ ROUTES = (
     Route("GET", r"/actions/artifacts/(\d+)/zip", "actions", "read", archive, undescribed=True),
     Route("GET", r"/actions/workflows/([^/]+)", "actions", "read", workflow),
     Route("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", "write", dispatch),
-    Route("GET", r"/issues/(\d+)/comments", "pull-requests", "read", comments),
-    Route("POST", r"/issues/(\d+)/comments", "pull-requests", "write", say),
-    Route("GET", r"/issues/comments/(\d+)", "pull-requests", "read", comment),
-    Route("PATCH", r"/issues/comments/(\d+)", "pull-requests", "write", edit),
-    Route("POST", r"/issues/comments/(\d+)/reactions", "pull-requests", "write", react),
+    Route("GET", r"/issues/(\d+)/comments", "talk", "read", comments),
+    Route("POST", r"/issues/(\d+)/comments", "talk", "write", say),
+    Route("GET", r"/issues/comments/(\d+)", "talk", "read", comment),
+    Route("PATCH", r"/issues/comments/(\d+)", "talk", "write", edit),
+    Route("POST", r"/issues/comments/(\d+)/reactions", "talk", "write", react),
     Route("GET", r"/git/refs?/(.+)", "contents", "read", ref),
+    Route("POST", r"/git/refs", "contents", "write", new_ref),
     Route("PATCH", r"/git/refs/(.+)", "contents", "write", move),
+    Route("DELETE", r"/git/refs/(.+)", "contents", "write", drop_ref),
     Route("GET", r"/git/commits/([0-9a-f]{40})", "contents", "read", git_commit),
     Route("POST", r"/git/blobs", "contents", "write", new_blob),
     Route("POST", r"/git/trees", "contents", "write", new_tree),

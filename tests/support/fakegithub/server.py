@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.support.fakegithub import schema
+from tests.support.fakegithub import issues, schema
 from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
 from tests.support.fakegithub.state import State
 
@@ -86,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._answer("PUT")
 
+    def do_DELETE(self) -> None:
+        self._answer("DELETE")
+
     def _answer(self, method: str) -> None:
         fake: FakeGitHub = self.server.fake  # type: ignore[attr-defined] # set by `serve`
         length = int(self.headers.get("Content-Length") or 0)
@@ -154,13 +157,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(status, value, headers)
 
     def _route(self, fake: FakeGitHub, ask: Ask) -> tuple[int, Any, dict[str, str]]:
-        for route in ROUTES:
+        for route in (*ROUTES, *issues.ROUTES):
             found = re.fullmatch(f"/repos/{re.escape(ask.state.name)}{route.pattern}", ask.path)
             if found and route.method == ask.method:
                 ask.allow(route.scope, route.level)
                 if schema.operation(ask.method, ask.path) is None and not route.undescribed:
                     fake.invalid.append(f"{ask.method} {ask.path} is not described")
-                wrong = schema.problems(schema.body_schema(ask.method, ask.path), ask.body) if ask.body else []
+                # PyGithub sends labels as a bare list, which GitHub takes and does not describe.
+                body = {"labels": ask.body} if isinstance(ask.body, list) else ask.body
+                wrong = schema.problems(schema.body_schema(ask.method, ask.path), body) if body else []
                 fake.invalid += [f"{ask.method} {ask.path} <- {one}" for one in wrong]
                 answer = route.answer(ask, *found.groups())
                 return self._paged(ask, answer) if isinstance(answer[1], list) else (*answer, {})

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Pull:
     state: str = "open"
     merged: str = ""
     title: str = "Add a package"
+    body: str = ""
 
 
 @dataclass
@@ -41,6 +43,17 @@ class Run:
     head_branch: str
     head_repository: str | None
     conclusion: str = "success"
+
+
+@dataclass
+class Issue:
+    number: int
+    author: str
+    title: str
+    body: str
+    state: str = "open"
+    reason: str | None = None
+    labels: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -68,6 +81,7 @@ class State:
     name: str
     git_dir: Path
     pulls: dict[int, Pull] = field(default_factory=dict)
+    issues: dict[int, Issue] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     comments: list[Comment] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
@@ -130,13 +144,23 @@ class State:
 
     def open_pull(self, author: str, files: dict[str, str | None], *, branch: str = "", fork: str = "") -> Pull:
         """A pull request with one commit, from a branch of this repository or of a fork."""
-        number = len(self.pulls) + 1
+        number = self.next_number()
         branch = branch or f"change-{number}"
         sha = self.commit(f"heads-{number}", files, start="refs/heads/main")
         self.git("update-ref", f"refs/pull/{number}/head", sha)
         pull = Pull(number, author, sha, branch, fork or self.name)
         self.pulls[number] = pull
         return pull
+
+    def next_number(self) -> int:
+        """Issues and pull requests are counted together."""
+        return max([0, *self.pulls, *self.issues]) + 1
+
+    def open_issue(self, author: str, title: str, body: str, labels: Sequence[str] = ()) -> Issue:
+        """An issue."""
+        issue = Issue(self.next_number(), author, title, body, labels=list(labels))
+        self.issues[issue.number] = issue
+        return issue
 
     def push(self, pull: Pull, files: dict[str, str | None]) -> str:
         """One more commit on a pull request."""

@@ -1,0 +1,153 @@
+"""Issues, branches and pull requests that we make ourselves: each is looked for first, so that twice is once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from conda_concept.conversation import IssueFacts, PullFacts
+from conda_concept.errors import NetworkError, NotFoundError, RefusedError
+from conda_concept.github.connect import asking
+from conda_concept.github.hub import Hub
+
+if TYPE_CHECKING:
+    from github.Issue import Issue
+
+Found = TypeVar("Found")
+Reason = Literal["completed", "not_planned"]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueDraft:
+    """An issue that is to be there: it is known by its title, its labels and its author, which is us."""
+
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PullDraft:
+    """A pull request that is to be there: it is known by its branches, of this repository."""
+
+    branch: str
+    base: str
+    title: str
+    body: str
+
+
+def issue(hub: Hub, number: int) -> IssueFacts:
+    """An issue as it is now; `NotFoundError` where it is none, or a pull request."""
+    with asking(f"look at issue #{number}"):
+        found = hub.repository.get_issue(number)
+        if found.pull_request is not None:
+            raise NotFoundError(f"#{number} is a pull request, not an issue.")
+        return _facts(found)
+
+
+def issues(hub: Hub, *labels: str, state: Literal["open", "closed", "all"] = "open") -> list[IssueFacts]:
+    """The issues with all these labels, newest first, over all pages; pull requests are left out."""
+    with asking("list issues"):
+        found = hub.repository.get_issues(state=state, labels=list(labels))
+        return [_facts(one) for one in found if one.pull_request is None]
+
+
+def open_issue(hub: Hub, draft: IssueDraft) -> IssueFacts:
+    """The issue of ours with this title and these labels, open or closed; made where there is none."""
+
+    def look() -> IssueFacts | None:
+        mine = [one for one in issues(hub, *draft.labels, state="all") if one.author == hub.here.bot]
+        return next((one for one in reversed(mine) if one.title == draft.title), None)
+
+    def make() -> None:
+        with asking(f"open the issue “{draft.title}”"):
+            hub.repository.create_issue(draft.title, draft.body, labels=list(draft.labels))
+
+    return once(hub, look, make)
+
+
+def close(hub: Hub, number: int, reason: Reason = "completed") -> None:
+    """Close an issue; one that is closed stays as it is."""
+    with asking(f"close #{number}"):
+        found = hub.repository.get_issue(number)
+        if found.state != "closed":
+            found.edit(state="closed", state_reason=reason)
+
+
+def label(hub: Hub, number: int, *, add: str = "", remove: str = "") -> None:
+    """Give a label to an issue, or take one away; what is as it should be stays so."""
+    with asking(f"label #{number}"):
+        found = hub.repository.get_issue(number)
+        there = {one.name for one in found.labels}
+        if add and add not in there:
+            found.add_to_labels(add)
+        if remove in there:
+            found.remove_from_labels(remove)
+
+
+def branch(hub: Hub, name: str, sha: str) -> str:
+    """The end of a branch, which is made at `sha` where there is none."""
+
+    def look() -> str | None:
+        try:
+            return hub.tip(name)
+        except NotFoundError:
+            return None
+
+    def make() -> None:
+        with asking(f"make the branch {name}"):
+            hub.repository.create_git_ref(f"refs/heads/{name}", sha)
+
+    return once(hub, look, make)
+
+
+def open_pull(hub: Hub, draft: PullDraft) -> PullFacts:
+    """The open pull request from a branch of this repository, made where there is none."""
+
+    def look() -> PullFacts | None:
+        found = hub.pulls_with_head(hub.here.repository, draft.branch)
+        own = [one for one in found if not one.from_fork and one.base_branch == draft.base]
+        return own[0] if own else None
+
+    def make() -> None:
+        with asking(f"open a pull request from {draft.branch}"):
+            hub.repository.create_pull(draft.base, draft.branch, title=draft.title, body=draft.body)
+
+    return once(hub, look, make)
+
+
+def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], None]) -> Found:
+    """What `look` finds, after `make` where it finds nothing.
+
+    A POST is not sent again as it is: after a failure, or where somebody else was quicker, it is looked up first
+    whether it is there.
+    """
+    for attempt in range(3):
+        found = look()
+        if found is not None:
+            return found
+        try:
+            make()
+        except (NetworkError, RefusedError):
+            found = look()
+            if found is not None:
+                return found
+            if attempt == 2:
+                raise
+            time.sleep(2 * hub.here.pace)
+    found = look()
+    if found is None:
+        raise NetworkError("GitHub does not show what it said it had made.", hint="Run the job again.")
+    return found
+
+
+def _facts(raw: "Issue") -> IssueFacts:
+    return IssueFacts(
+        number=raw.number,
+        author=str(getattr(raw.user, "login", "")),  # null where the account is gone
+        title=raw.title,
+        body=raw.body or "",
+        is_open=raw.state == "open",
+        labels=tuple(one.name for one in raw.labels),
+        author_id=int(getattr(raw.user, "id", 0) or 0),
+    )
