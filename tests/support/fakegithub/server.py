@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.support.fakegithub import issues, schema
+from tests.support.fakegithub import issues, releases, schema
 from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
 from tests.support.fakegithub.state import State
 
@@ -103,7 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._beside(fake, method, path, raw)
                 return
             query = parse_qs(parts.query)
-            self._api(fake, method, path, Ask(fake.state, fake.url, method, path, query, _json(raw), token))
+            kind = self.headers.get("Content-Type") or ""
+            self._api(fake, method, path, Ask(fake.state, fake.url, method, path, query, _json(raw), token, raw, kind))
 
     def _beside(self, fake: FakeGitHub, method: str, path: str, raw: bytes) -> None:
         """What is not the API: the store of artifacts, which takes no token."""
@@ -157,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(status, value, headers)
 
     def _route(self, fake: FakeGitHub, ask: Ask) -> tuple[int, Any, dict[str, str]]:
-        for route in (*ROUTES, *issues.ROUTES):
+        for route in (*ROUTES, *issues.ROUTES, *releases.ROUTES):
             found = re.fullmatch(f"/repos/{re.escape(ask.state.name)}{route.pattern}", ask.path)
             if found and route.method == ask.method:
                 ask.allow(route.scope, route.level)

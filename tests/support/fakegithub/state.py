@@ -75,6 +75,27 @@ class Artifact:
 
 
 @dataclass
+class Asset:
+    number: int
+    name: str
+    data: bytes
+    kind: str
+    state: str = "uploaded"
+
+
+@dataclass
+class Published:
+    """A release of GitHub's, draft or not."""
+
+    number: int
+    tag: str
+    name: str
+    body: str
+    draft: bool
+    assets: list[Asset] = field(default_factory=list)
+
+
+@dataclass
 class State:
     """One repository, `owner/name`, whose commits are in a real bare repository."""
 
@@ -85,6 +106,10 @@ class State:
     runs: dict[int, Run] = field(default_factory=dict)
     comments: list[Comment] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
+    releases: list[Published] = field(default_factory=list)
+    #: So many of the next uploads break off, and leave what GitHub leaves then.
+    broken_uploads: int = 0
+    lost_assets: int = 0
     statuses: list[dict[str, str]] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
