@@ -136,9 +136,11 @@ def _end(dependencies: CommentedSeq) -> tuple[int, int]:
 
 def _before_it(items: Sequence[_Item], name: str) -> _Item | None:
     """The entry that a new one comes behind; None: it comes first of all."""
-    plain = [item for item in items if not item.channel]
-    same = [item for item in plain if item.name.startswith("r-")] if name.startswith("r-") else []
-    ordered = max((_in_order(block) for block in _blocks(same if len(same) >= SORTED else plain)), key=len, default=[])
+    blocks = [[item for item in block if not item.channel] for block in _blocks(items)]
+    if name.startswith("r-"):
+        same = [[item for item in block if item.name.startswith("r-")] for block in blocks]
+        blocks = same if max(map(len, same), default=0) >= SORTED else blocks
+    ordered = max((_in_order(block) for block in blocks), key=len, default=[])
     if len(ordered) < SORTED:
         return items[-1] if items else None
     smaller = [item for item in ordered if item.name <= name]
