@@ -1,14 +1,18 @@
 """Edit `environment.yml` and `config.yml` for people: one value changes, comments and order stay."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from conda_concept.errors import InputError
+from conda_concept.model import Manager
 
 
 def add_requests(text: str, conda: Sequence[str] = (), pip: Sequence[str] = ()) -> str:
@@ -54,3 +58,125 @@ def _dump(yaml: YAML, document: Any) -> str:
     out = StringIO()
     yaml.dump(document, out)
     return out.getvalue()
+
+
+# --- one request, in the right place ------------------------------------------------------------------------------
+
+#: So many names in their order are taken for a list that is kept sorted.
+SORTED = 5
+
+
+def ask_for(text: str, manager: Manager, request: str, name: str) -> str:
+    """An `environment.yml` that asks for `request` (of the package `name`): one line more, or one line changed.
+
+    Where most of the list is in alphabetical order it goes where it belongs there, so that two people who ask for
+    two packages seldom touch the same place; else to the end of its list. Every other byte stays as it is.
+    """
+    _, document = _load(text)
+    dependencies = document.get("dependencies") if isinstance(document, dict) else None
+    if not isinstance(dependencies, CommentedSeq) or dependencies.fa.flow_style():
+        raise InputError("environment.yml has no list `dependencies` with one package a line to add to.")
+    sections = [item["pip"] for item in dependencies if isinstance(item, dict) and item.get("pip")]
+    lines = text.split("\n")
+    if manager == "conda":
+        items = _items(dependencies)
+    elif sections and isinstance(sections[-1], CommentedSeq) and not sections[-1].fa.flow_style():
+        items = _items(sections[-1])
+    elif sections:
+        raise InputError("environment.yml has no `pip:` list with one package a line to add to.")
+    else:
+        line, column = _end(dependencies)
+        indent = " " * (column - 2)
+        lines[line:line] = [f"{indent}- pip:", f"{indent}  - {request}"]
+        return "\n".join(lines)
+    for item in items:
+        if item.name == name:
+            start, _, comment = lines[item.line].partition(" #")
+            kept = f"{start[: len(start) - len(start.lstrip(' -'))]}{request}"
+            lines[item.line] = f"{kept}{'  #' + comment if comment else ''}"
+            return "\n".join(lines)
+    after = _before_it(items, name)
+    if after is None:
+        line, column = (items[0].line, items[0].column) if items else _end(dependencies)
+    else:
+        line, column = after.line + 1, after.column
+    lines.insert(line, f"{' ' * (column - 2)}- {request}")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    name: str
+    line: int
+    column: int
+    #: Those that name their channel are often kept together, whatever their names.
+    channel: bool
+
+
+def _items(listed: CommentedSeq) -> list[_Item]:
+    """The packages of a list, each with the line that it stands in and the column that its text starts in."""
+    found = []
+    for index, item in enumerate(listed):
+        if isinstance(item, str):
+            line, column = listed.lc.item(index)
+            start = item.rpartition("::")[2].strip()
+            match = re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", start)
+            # As it is compared: conda's names in lower case, pip's as PEP 503 writes them; `_` stays conda's.
+            found.append(_Item(match[0].lower() if match else start, line, column, "::" in item))
+    return found
+
+
+def _end(dependencies: CommentedSeq) -> tuple[int, int]:
+    """The line below the last entry that is a package, and the column of its text."""
+    items = _items(dependencies)
+    if not items:
+        raise InputError("environment.yml has no list `dependencies` with one package a line to add to.")
+    return items[-1].line + 1, items[-1].column
+
+
+def _before_it(items: Sequence[_Item], name: str) -> _Item | None:
+    """The entry that a new one comes behind; None: it comes first of all."""
+    blocks = [[item for item in block if not item.channel] for block in _blocks(items)]
+    if name.startswith("r-"):
+        same = [[item for item in block if item.name.startswith("r-")] for block in blocks]
+        blocks = same if max(map(len, same), default=0) >= SORTED else blocks
+    ordered = max((_in_order(block) for block in blocks), key=len, default=[])
+    if len(ordered) < SORTED:
+        return items[-1] if items else None
+    smaller = [item for item in ordered if item.name <= name]
+    if smaller:
+        return smaller[-1]
+    position = items.index(ordered[0])
+    return items[position - 1] if position else None
+
+
+def _blocks(items: Sequence[_Item]) -> list[list[_Item]]:
+    """The entries, cut where another line stands between two of them: a heading or a gap that somebody put there."""
+    found: list[list[_Item]] = []
+    for item in items:
+        if found and item.line == found[-1][-1].line + 1:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+def _in_order(items: Sequence[_Item]) -> list[_Item]:
+    """The most entries that are in alphabetical order, others between them left out: real lists have outliers.
+
+    The longest non-decreasing subsequence, by patience sorting (Fredman 1975).
+    """
+    tops: list[str] = []
+    last: list[int] = []
+    before: list[int] = []
+    for index, item in enumerate(items):
+        pile = bisect_right(tops, item.name)
+        before.append(last[pile - 1] if pile else -1)
+        tops[pile : pile + 1] = [item.name]
+        last[pile : pile + 1] = [index]
+    found: list[_Item] = []
+    index = last[-1] if last else -1
+    while index >= 0:
+        found.append(items[index])
+        index = before[index]
+    return found[::-1]

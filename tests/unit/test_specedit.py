@@ -1,11 +1,12 @@
 """Edits of files that people own: a line more, and nothing else different."""
 
 import difflib
+from pathlib import Path
 
 import pytest
 
 from conda_concept.errors import InputError
-from conda_concept.specedit import add_requests, set_version
+from conda_concept.specedit import add_requests, ask_for, set_version
 
 PLAIN = """\
 # What we ask for.
@@ -55,3 +56,55 @@ def test_files_of_another_shape_are_refused() -> None:
         add_requests("name: demo\n", conda=["a"])
     with pytest.raises(InputError):
         set_version("platforms: []\n", "26.10")
+
+
+# --- one request, in the right place --------------------------------------------------------------------------------
+
+REAL = (Path(__file__).resolve().parents[2] / "environments" / "analysis3" / "environment.yml").read_text("utf-8")
+
+
+def place(before: str, after: str) -> list[str]:
+    """The lines around the only line that is new."""
+    (line,) = [one.removeprefix("+ ") for one in added(before, after)]
+    lines = after.split("\n")
+    return lines[lines.index(line) - 1 : lines.index(line) + 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("cesium", "- celluloid", "- cf-python"),
+        ("xyz", "- xwrf", "- esmvaltool 2.14.*"),
+        ("aaa", "- accessnri::shumlib", "- aiohttp"),
+        ("r-foreach", "- r-dotcall64", "- r-functional"),
+    ],
+)
+def test_in_a_sorted_list_it_goes_where_it_belongs(name: str, before: str, after: str) -> None:
+    found = place(REAL, ask_for(REAL, "conda", f"{name} >=1", name))
+    assert found == [before, f"- {name} >=1", after]
+
+
+def test_elsewhere_it_goes_to_the_end_of_its_list() -> None:
+    assert place(PLAIN, ask_for(PLAIN, "conda", "zarr >=3", "zarr")) == ["- matplotlib", "- zarr >=3", "- pip:"]
+    assert place(INDENTED, ask_for(INDENTED, "conda", "abc", "abc")) == ["  - numpy", "  - abc", ""]
+    assert place(PLAIN, ask_for(PLAIN, "pip", "frisky<0.2", "frisky"))[0] == "  - lavavu==1.9.10  # not in conda"
+    assert ask_for(INDENTED, "pip", "tool", "tool") == f"{INDENTED}  - pip:\n    - tool\n"
+
+
+def test_a_gap_or_a_heading_ends_a_sorted_list() -> None:
+    text = "dependencies:\n- a\n- b\n- c\n- d\n\n# of ours\n- e\n- f\n- zz\n"
+    assert ask_for(text, "conda", "ca", "ca") == text + "- ca\n"
+
+
+def test_what_is_asked_for_already_changes_in_its_line() -> None:
+    changed = ask_for(PLAIN, "conda", "python 3.13.*", "python")
+    assert "- python 3.13.*  # until numba has 3.13\n" in changed
+    assert "- numpy 2.*\n" in ask_for(PLAIN, "conda", "numpy 2.*", "numpy")
+    assert "  - lavavu==1.9.11  # not in conda\n" in ask_for(PLAIN, "pip", "lavavu==1.9.11", "lavavu")
+    assert len(changed.split("\n")) == len(PLAIN.split("\n"))
+
+
+@pytest.mark.parametrize("text", ["name: x\n", "dependencies: [a, b]\n", "dependencies:\n- pip: [a]\n"])
+def test_lists_of_another_shape_are_left_to_people(text: str) -> None:
+    with pytest.raises(InputError):
+        ask_for(text, "pip", "tool", "tool")

@@ -40,7 +40,7 @@ def issue(hub: Hub, number: int) -> IssueFacts:
     """An issue as it is now; `NotFoundError` where it is none, or a pull request."""
     with asking(f"look at issue #{number}"):
         found = hub.repository.get_issue(number)
-        if found.pull_request is not None:
+        if _is_pull(found):
             raise NotFoundError(f"#{number} is a pull request, not an issue.")
         return _facts(found)
 
@@ -49,7 +49,7 @@ def issues(hub: Hub, *labels: str, state: Literal["open", "closed", "all"] = "op
     """The issues with all these labels, newest first, over all pages; pull requests are left out."""
     with asking("list issues"):
         found = hub.repository.get_issues(state=state, labels=list(labels))
-        return [_facts(one) for one in found if one.pull_request is None]
+        return [_facts(one) for one in found if not _is_pull(one)]
 
 
 def open_issue(hub: Hub, draft: IssueDraft) -> IssueFacts:
@@ -139,6 +139,11 @@ def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], None]) -
     if found is None:
         raise NetworkError("GitHub does not show what it said it had made.", hint="Run the job again.")
     return found
+
+
+def _is_pull(raw: "Issue") -> bool:
+    """A pull request is an issue too. `raw.pull_request` would be one request more for each that is none."""
+    return "/pull/" in raw.html_url
 
 
 def _facts(raw: "Issue") -> IssueFacts:

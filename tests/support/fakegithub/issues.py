@@ -30,7 +30,7 @@ def _pull_as_issue(ask: Ask, number: int) -> dict[str, Any]:
     as_issue = _issue(ask, Issue(number, pull.author, pull.title, pull.body, state=pull.state))
     page = f"{ask.url}/{ask.state.name}/pull/{number}"
     links = {"url": f"{ask.base}/pulls/{number}", "html_url": page, "diff_url": page, "patch_url": page}
-    return as_issue | {"pull_request": links}
+    return as_issue | {"html_url": page, "pull_request": links}
 
 
 def _find(ask: Ask, number: str) -> Issue:
