@@ -11,12 +11,18 @@ from types import FrameType
 from typing import NoReturn
 
 from conda_concept import __version__
-from conda_concept.commands import environments, github, locks, releases
+from conda_concept.commands import environments, github, locks, quarter, releases
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
 from conda_concept.run import leave
 
-COMMANDS: tuple[Command, ...] = (*environments.COMMANDS, *locks.COMMANDS, *releases.COMMANDS, *github.COMMANDS)
+COMMANDS: tuple[Command, ...] = (
+    *environments.COMMANDS,
+    *locks.COMMANDS,
+    *releases.COMMANDS,
+    *quarter.COMMANDS,
+    *github.COMMANDS,
+)
 
 
 def parser() -> argparse.ArgumentParser:

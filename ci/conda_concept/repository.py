@@ -105,13 +105,27 @@ class Repository:
         That is the version which config.yml had when the lock was committed last.
         """
         folder = f"environments/{name}"
-        last = self._git("log", "-1", "--format=%H", self.commit(ref), "--", f"{folder}/conda-lock.yml").stdout.strip()
+        last = self.locked_commit(name, ref)
         if not last or not self._git("ls-tree", "--name-only", last, "--", f"{folder}/config.yml").stdout.strip():
             return ""
         text = self._git("cat-file", "blob", f"{last}:{folder}/config.yml").stdout
         document = parse(SourceText("config.yml", text), Problems())
         found = document.data.get("version") if isinstance(document.data, dict) else None
         return found if isinstance(found, str) else ""
+
+    def locked_commit(self, name: str, ref: str = "HEAD") -> str:
+        """The commit that changed the lock of an environment last; empty where there is none."""
+        path = f"environments/{name}/conda-lock.yml"
+        return self._git("log", "-1", "--format=%H", self.commit(ref), "--", path).stdout.strip()
+
+    def lock_before(self, name: str, version: str) -> tuple[str, str] | None:
+        """The last lock that was committed for another version than this one, and that version; None for the first."""
+        path = f"environments/{name}/conda-lock.yml"
+        for sha in self._git("log", "--format=%H", "HEAD", "--", path).stdout.split():
+            found = self.locked_version(name, sha)
+            if found not in ("", version) and (text := self.lock_text_at(name, sha)) is not None:
+                return found, text
+        return None
 
     def commit(self, ref: str) -> str:
         """The full SHA of a ref."""

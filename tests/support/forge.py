@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
-from tests.support.fakegithub import FakeGitHub, Pull, Run, State
+from tests.support.fakegithub import FakeGitHub, Issue, Pull, Run, State
 from tests.support.fakegithub.state import Comment
 from tests.support.tiny import package
 
@@ -229,7 +229,31 @@ class Forge:
     def dispatched(self) -> list[Ran]:
         """The builds that were started by now."""
         waiting, self.state.dispatches[:] = list(self.state.dispatches), []
-        return [self.run(one["workflow"], "workflow_dispatch", {"inputs": one["inputs"]}) for one in waiting]
+        return [self._dispatch(one) for one in waiting]
+
+    def _dispatch(self, one: dict[str, Any]) -> Ran:
+        number = self.runs + 1
+        path = f".github/workflows/{one['workflow']}"
+        sha = self.state.git("rev-parse", "main")
+        self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, "main", self.state.name)
+        return self.run(one["workflow"], "workflow_dispatch", {"inputs": one.get("inputs", {})}, number)
+
+    def issue(self, issue: Issue) -> Ran:
+        """An issue that was opened just now; the event has its text as it is."""
+        return self.run("quarterly.yml", "issues", {"action": "opened", "issue": _issue(issue)})
+
+    def say(self, issue: Issue, author: str, body: str) -> Ran:
+        """Somebody's comment on an issue."""
+        said_as = 9000 + len(self.state.comments)
+        self.state.comments.append(Comment(said_as, issue.number, author, body))
+        said = {"id": said_as, "user": {"login": author}, "body": body}
+        return self.run(
+            "quarterly.yml", "issue_comment", {"action": "created", "comment": said, "issue": _issue(issue)}
+        )
+
+    def ended(self, workflow: str = "Build") -> Ran:
+        """The end of a build or a release, as the quarterly workflow hears of it."""
+        return self.run("quarterly.yml", "workflow_run", {"action": "completed", "workflow_run": {"name": workflow}})
 
     def comment(self, pull: Pull, author: str, body: str) -> Ran:
         """Somebody's comment."""
@@ -249,6 +273,17 @@ class Forge:
         sha = self.state.git("rev-parse", branch)
         payload = {"ref": f"refs/heads/{branch}", "after": sha}
         return self.run("release.yml", "push", payload, GITHUB_REF=f"refs/heads/{branch}", GITHUB_REF_NAME=branch)
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    return {
+        "number": issue.number,
+        "user": {"login": issue.author},
+        "title": issue.title,
+        "body": issue.body,
+        "state": issue.state,
+        "labels": [{"name": name} for name in issue.labels],
+    }
 
 
 def _ran(out: str, err: str, status: int) -> Ran:

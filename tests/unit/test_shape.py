@@ -31,6 +31,7 @@ ORDER = (
         "conversation",
         "forms",
         "proposal",
+        "quarter",
     ),
     *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.

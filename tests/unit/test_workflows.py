@@ -16,7 +16,12 @@ PINS = {
     "actions/checkout": ("8e8c483db84b4bee98b60c0593521ed34d9990e8", "v6.0.1"),
     "actions/upload-artifact": ("330a01c490aca151604b8cf639adc76d48f6c5d4", "v5.0.0"),
 }
-WRITING = {"report.yml": {"report"}, "build.yml": {"admit", "report", "build", "settle"}, "release.yml": {"release"}}
+WRITING = {
+    "quarterly.yml": {"quarter"},
+    "report.yml": {"report"},
+    "build.yml": {"admit", "report", "build", "settle"},
+    "release.yml": {"release"},
+}
 
 
 def load(path: Path) -> dict[str, Any]:

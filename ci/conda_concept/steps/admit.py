@@ -57,8 +57,10 @@ def admit(desk: Desk, event_name: str, event: Mapping[str, Any]) -> Admitted:
     if event_name == "workflow_dispatch":
         inputs = event.get("inputs") or {}
         number, sha, run = (str(inputs.get(key) or "") for key in ("pull_request", "sha", "run"))
-        if not number.isdecimal() or not run.isdecimal():
+        if not number.isdecimal() or (run and not run.isdecimal()):
             raise InputError("`pull_request` and `run` have to be numbers.")
+        if not run:  # a pull request that our own token opened: it starts nothing by itself
+            return Admitted("propose", int(number), desk.at(int(number), sha).head_sha)
         return _build(desk, desk.at(int(number), sha), desk.hub.run(int(run)))
     if event_name != "issue_comment" or event.get("action") != "created":
         raise RefusedError(f"nothing is done for {event_name} {event.get('action', '')}.")

@@ -24,6 +24,7 @@ from conda_concept.render.diff import Heading
 from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
 from conda_concept.run import CommandError
+from conda_concept.steps.announce import announce, unannounced
 from conda_concept.steps.build import Order, build, release_of
 from conda_concept.steps.candidate import started_from
 from conda_concept.steps.diff import compare
@@ -37,10 +38,11 @@ _SPEC_FILES = ("environment.yml", "config.yml")
 QUIET = "[skip ci]"
 
 
-def due(repository: Repository, branch: str = "") -> tuple[str, ...]:
+def due(repository: Repository, branch: str = "", hub: Hub | None = None) -> tuple[str, ...]:
     """The environments that were changed after their lock was last committed: what a release has to look at.
 
-    On the branch of an older version (`analysis3-23.07`) only that environment can be.
+    With a `hub` also those whose version is published and not announced yet, because a run ended in between. On the
+    branch of an older version (`analysis3-23.07`) only that environment can be.
     """
     names = tuple(name for name in repository.environments() if repository.since_locked(name))
     others = [name for name in names if LABEL.fullmatch(branch) and name != branch.partition("-")[0]]
@@ -49,7 +51,9 @@ def due(repository: Repository, branch: str = "") -> tuple[str, ...]:
             f"the branch {branch} is for fixes of that version, and changes {', '.join(others)} too.",
             hint="Take those changes back there, and make a pull request against the main branch.",
         )
-    return names
+    if hub is None or LABEL.fullmatch(branch):
+        return names
+    return tuple(name for name in repository.environments() if name in names or unannounced(hub, repository, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Released:
     rebuilt: str = ""
     commit: str = ""
     nothing: str = ""
+    #: The page of the release notes, where this was a new version.
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ class Publication:
         main = loads(text) if text is not None else None
         commits = self.edges.repository.since_locked(self.name)
         if not commits:
-            return Released(None, nothing=f"{spec.label} is what is locked and published: nothing to do")
+            page = announce(self.hub, self.edges, spec, "", self.branch)
+            return Released(None, nothing=f"{spec.label} is what is locked and published: nothing to do", page=page)
         if not self._current():
             return Released(None, nothing=f"{self.branch} has moved on; its newest commit has a run of its own")
         pulls, causes = self._causes(commits)
@@ -104,7 +111,8 @@ class Publication:
         commit = self._write_down(plan.order, main, record, causes)
         candidates = release_candidates(self.edges.store.reader.state(), record.release.label)
         self.edges.store.hide([*(f"{self.name}-pr{pull.number}" for pull in pulls), *candidates])
-        return Released(record, plan.rebuilt, commit)
+        page = announce(self.hub, self.edges, spec, commit, self.branch) if commit else ""
+        return Released(record, plan.rebuilt, commit, page=page)
 
     def _current(self) -> bool:
         """Whether what people ask for at the end of the branch is what is checked out here."""

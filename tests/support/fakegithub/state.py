@@ -167,13 +167,15 @@ class State:
         """A file at a ref."""
         return self.git("show", f"{ref}:{path}")
 
-    def open_pull(self, author: str, files: dict[str, str | None], *, branch: str = "", fork: str = "") -> Pull:
+    def open_pull(
+        self, author: str, files: dict[str, str | None], *, branch: str = "", fork: str = "", base: str = "main"
+    ) -> Pull:
         """A pull request with one commit, from a branch of this repository or of a fork."""
         number = self.next_number()
         branch = branch or f"change-{number}"
-        sha = self.commit(f"heads-{number}", files, start="refs/heads/main")
+        sha = self.commit(f"heads-{number}", files, start=f"refs/heads/{base}")
         self.git("update-ref", f"refs/pull/{number}/head", sha)
-        pull = Pull(number, author, sha, branch, fork or self.name)
+        pull = Pull(number, author, sha, branch, fork or self.name, base)
         self.pulls[number] = pull
         return pull
 
