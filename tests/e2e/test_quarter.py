@@ -1,8 +1,5 @@
 """One whole quarter through the real workflow files: an issue, a candidate, a release, a fix of the version before."""
 
-import datetime as dt
-import json
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from conda_concept.localchannel import index, write_package
-from conda_concept.quarter import quarter
 from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Issue, State
-from tests.support.fakegithub.state import BOT
 from tests.support.forge import CONFIG, TOP, Forge, make_channel
 from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
@@ -145,7 +140,7 @@ def test_a_whole_quarter_and_the_whole_of_it_again(
     # What the checklist says that one should type, typed by an ordinary user.
     load = checklist(forge, issue).partition("```sh\n")[2].partition("\n```")[0].splitlines()[:2]
     said = ordinary_user.bash("\n".join([f". {envmodules_init}", *load, "hello"])).stdout
-    assert said.strip() == "hello 3.0"
+    assert said.split()[:2] == ["hello", "3.0"]
 
     tip = state.merge(pull.number)
     for _ in range(2):
@@ -174,4 +169,3 @@ def test_a_whole_quarter_and_the_whole_of_it_again(
     forge.ended("Release")
     assert state.dispatches == []
     assert writes(forge) - start == once
-    print("writes", once)

@@ -16,7 +16,7 @@ def _quarter(context: Context, arguments: argparse.Namespace) -> int:
 
     del arguments
     here = context.desk.hub.here
-    office = Office(context.desk.hub, context.repository, context.reporter)
+    office = Office.of(context.desk.hub, context.repository, context.reporter)
     now = dt.datetime.now(tz=zone(context.site.time_zone))
     done = office.attend(here.event_name, here.event(), now)
     lines = [f"#{number}: {where}" for number, where in done.stands]
@@ -34,7 +34,8 @@ def _release_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _release(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.quarter import Office, Rehearsal
+    from conda_concept.steps.quarter import Office
+    from conda_concept.steps.quarterwork import Rehearsal
 
     asked = wanted(arguments)
     if arguments.dry_run:
@@ -42,7 +43,7 @@ def _release(context: Context, arguments: argparse.Namespace) -> int:
         context.emit({"label": asked.label, "branch": asked.branch, "changes": shown}, shown)
         return 0
     hub = context.desk.hub
-    office = Office(hub, context.repository, context.reporter)
+    office = Office.of(hub, context.repository, context.reporter)
     issue, stands = office.ask(asked, retry=arguments.retry)
     page = f"{hub.here.home}/issues/{issue}"
     facts: dict[str, Any] = {"issue": issue, "url": page, "stands": stands}

@@ -42,9 +42,16 @@ class FakeGitHub:
     invalid: list[str] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    #: So many writes are still done; then nothing is answered any more, as for a runner that dies. Negative: for ever.
+    life: int = -1
     #: Called before a request is answered: (method, path) -> None. A head that moves between two calls.
     before: Callable[[str, str], None] = lambda method, path: None  # noqa: ARG005 - does nothing
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def writes(self) -> int:
+        """How many changes were asked for."""
+        return sum(method != "GET" and not path.startswith("/_") for method, path, _ in self.asked)
 
     def count(self, method: str, path: str) -> int:
         """How often something was asked."""
@@ -126,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _api(self, fake: FakeGitHub, method: str, path: str, ask: Ask) -> None:
+        if fake.life == 0:
+            self._json(502, {"message": "Bad gateway"}, {})
+            return
+        fake.life -= 1 if method != "GET" and fake.life > 0 else 0
         fault = self._fault(fake, method, path, "before", "secondary", "forbidden", "rate")
         if fault:
             kinds = {
