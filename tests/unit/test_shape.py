@@ -20,6 +20,7 @@ ORDER = (
         "lockfile",
         "lockcheck",
         "changes",
+        "areas",
         "importing",
         "specedit",
         "solvertext",
