@@ -49,9 +49,9 @@ FROM_TESTS = {
 
 
 def refreshed(data: RealData) -> str:
-    """The largest step of the real history that a comment had to show."""
+    """The whole real history as one quarter: from its second step to its last."""
     steps = data.steps
-    locks = [real_lock(data, step) for step in (steps[2], steps[-1])]
+    locks = [real_lock(data, step) for step in (steps[0], steps[-1])]
     found = diff(locks[0], locks[1], spec_of(steps[-1].environment), PLATFORM)
     return pullrequest.changes("analysis3", HEADING, [found])
 

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from conda_concept import __version__
-from conda_concept.commands import environments, github, locks, releases, requests, sites
+from conda_concept.commands import environments, github, locks, quarter, releases, requests, sites
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
 from conda_concept.run import leave
@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     *requests.COMMANDS,
     *locks.COMMANDS,
     *releases.COMMANDS,
+    *quarter.COMMANDS,
     *sites.COMMANDS,
     *github.COMMANDS,
 )

@@ -128,6 +128,19 @@ def still(pull: PullFacts, sha: str) -> PullFacts:
     return pull
 
 
+def release_branch(label: str) -> str:
+    """The branch that asks for a new version: `release/analysis3-23.07`. Only people who may write can push to it."""
+    return f"release/{label}"
+
+
+def asked_by_us(pull: PullFacts, bot: str) -> bool:
+    """Whether a pull request is one for a new version, which our own job opened after it had asked who wants it.
+
+    Its branch is in this repository, so everybody who can change it may start a build anyway.
+    """
+    return pull.author == bot and not pull.from_fork and pull.head_branch.startswith(release_branch(""))
+
+
 # --- commands -----------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,10 @@ from conda_concept.settings import Site
 DIGITS = 8
 
 
+#: Of a config: what names mean and when, but not what is in a release. Changing these builds nothing anew.
+PLANS = ("stable", "refresh", "quarterly", "retire")
+
+
 def build_id(*, lock_digest: str, spec: Spec, site: Site, templates: Mapping[str, bytes], builder: str) -> str:
     """The id of the release that these inputs make; the same inputs always make the same id.
 
@@ -21,7 +25,7 @@ def build_id(*, lock_digest: str, spec: Spec, site: Site, templates: Mapping[str
     parts: dict[str, Any] = {
         "lock": lock_digest,
         "spec": spec_digest(spec),
-        "site": site.model_dump(mode="json", exclude={"name", "scratch", "cache", "groups", "executor"}),
+        "site": site.model_dump(mode="json", exclude={"name", "scratch", "cache", "groups", "executor", "time_zone"}),
         "templates": {name: hashlib.sha256(data).hexdigest() for name, data in templates.items()},
         "builder": builder,
     }
@@ -36,7 +40,7 @@ def spec_digest(spec: Spec) -> str:
             "channels": spec.channels,
             "requests": sorted((request.manager, request.text) for request in spec.requests),
             "variables": sorted(spec.variables),
-            "config": spec.config.model_dump(mode="json"),
+            "config": spec.config.model_dump(mode="json", exclude=set(PLANS)),
         }
     )
 

@@ -53,6 +53,10 @@ class Spec:
         """The release's public name, `analysis3-23.04`."""
         return f"{self.name}-{self.config.version}"
 
+    def starts_anew(self, locked: str) -> bool:
+        """Whether the next lock is solved from nothing, where the present one is that of version `locked`."""
+        return self.config.refresh == self.config.version != locked
+
 
 # --- what the solver answers --------------------------------------------------------------------------------------
 

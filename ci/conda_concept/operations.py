@@ -1,6 +1,7 @@
 """What a store holds and what can be done to it, as plain values. Nothing here touches a disk."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -225,6 +226,20 @@ Operation = Switch | RemoveRelease | RemoveTemporary | RemoveBase | SetMode | Sp
 def module_target(label: str, product: str) -> str:
     """Where a published modulefile's symlink leads: through the label's alias, so that one rename moves both."""
     return f"../../apps/{product}/envs/{label}/modulefile"
+
+
+def release_candidates(state: StoreState, label: str) -> tuple[str, ...]:
+    """The names under which a version that is not published yet can be tried, the oldest first."""
+    found = [name for name in state.candidates if re.fullmatch(rf"{re.escape(label)}-rc\d{{1,3}}", name)]
+    return tuple(sorted(found, key=lambda name: int(name.rpartition("-rc")[2])))
+
+
+def release_candidate(state: StoreState, release: Release) -> str:
+    """The name that a build of a new version is tried under: its own, or the next one (`analysis3-23.07-rc2`)."""
+    names = release_candidates(state, release.label)
+    own = [name for name in names if state.candidates[name] == candidate_target(release)]
+    last = int(names[-1].rpartition("-rc")[2]) if names else 0
+    return own[0] if own else f"{release.label}-rc{last + 1}"
 
 
 def candidate_target(release: Release) -> str:

@@ -13,7 +13,9 @@ from conda_concept.record import LABEL
 from conda_concept.render.modulerc import modulerc
 
 
-def publish(state: StoreState, event: Event, *, product: str, stable: str, default: str | None) -> tuple[Switch, ...]:
+def publish(
+    state: StoreState, event: Event, *, product: str, stable: str | None, default: str | None
+) -> tuple[Switch, ...]:
     """The operations that make `event.release` visible; none where everything is as wanted already.
 
     Args:
@@ -21,14 +23,17 @@ def publish(state: StoreState, event: Event, *, product: str, stable: str, defau
         event: Who does it and why; its moves are filled in here.
         product: The first half of the module names.
         stable: The label that the plain name is to mean. Where that label has no release, the name stays as it is.
+            None: a fix of an older version, which moves nothing but its own label.
         default: The environment of a bare `module load PRODUCT`.
     """
     release = event.release
     if release is None:
         raise InputError("There is no release to publish.")
-    wanted = [Alias(release.label, release.build_id), Alias(f"{release.environment}-unstable", release.label)]
-    if stable == release.label or state.target(stable):
-        wanted.append(Alias(release.environment, stable))
+    wanted = [Alias(release.label, release.build_id)]
+    if stable is not None:
+        wanted.append(Alias(f"{release.environment}-unstable", release.label))
+        if stable == release.label or state.target(stable):
+            wanted.append(Alias(release.environment, stable))
     return _switch(state, event, wanted, product=product, default=default)
 
 

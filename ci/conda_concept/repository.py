@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conda_concept.document import MAX_BYTES, SourceText
+from conda_concept.document import MAX_BYTES, Problems, SourceText, parse
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.model import Spec
 from conda_concept.run import CLEAN_ENVIRONMENT, CommandError, Finished, run
@@ -133,6 +133,34 @@ class Repository:
             return None
         return self._git("cat-file", "blob", f"{commit}:{path}").stdout
 
+    def locked_version(self, name: str, ref: str = "HEAD") -> str:
+        """The version whose lock a commit has; empty where there is no lock yet, or a config that nobody can read.
+
+        That is the version which config.yml had when the lock was committed last.
+        """
+        folder = f"environments/{name}"
+        last = self.locked_commit(name, ref)
+        if not last or not self._git("ls-tree", "--name-only", last, "--", f"{folder}/config.yml").stdout.strip():
+            return ""
+        text = self._git("cat-file", "blob", f"{last}:{folder}/config.yml").stdout
+        document = parse(SourceText("config.yml", text), Problems())
+        found = document.data.get("version") if isinstance(document.data, dict) else None
+        return found if isinstance(found, str) else ""
+
+    def locked_commit(self, name: str, ref: str = "HEAD") -> str:
+        """The commit that changed the lock of an environment last; empty where there is none."""
+        path = f"environments/{name}/conda-lock.yml"
+        return self._git("log", "-1", "--format=%H", self.commit(ref), "--", path).stdout.strip()
+
+    def lock_before(self, name: str, version: str) -> tuple[str, str] | None:
+        """The last lock that was committed for another version than this one, and that version; None for the first."""
+        path = f"environments/{name}/conda-lock.yml"
+        for sha in self._git("log", "--format=%H", "HEAD", "--", path).stdout.split():
+            found = self.locked_version(name, sha)
+            if found not in ("", version) and (text := self.lock_text_at(name, sha)) is not None:
+                return found, text
+        return None
+
     def commit(self, ref: str) -> str:
         """The full SHA of a ref."""
         try:
@@ -170,10 +198,10 @@ class Repository:
                 hint="In CI, check out with the history (fetch-depth: 0).",
             ) from error
 
-    def is_ancestor(self, sha: str) -> bool:
-        """Whether a commit is in the history of the checkout."""
+    def is_ancestor(self, sha: str, ref: str = "HEAD") -> bool:
+        """Whether a commit is in the history of the checkout, or of another ref."""
         try:
-            self._git("merge-base", "--is-ancestor", self.commit(sha), "HEAD")
+            self._git("merge-base", "--is-ancestor", self.commit(sha), self.commit(ref))
         except (CommandError, NotFoundError):
             return False
         return True

@@ -3,6 +3,7 @@
 pydantic finds every mistake of a file in one go; `document.validate` says each with its line.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -101,6 +102,12 @@ class Config(Strict):
     version: ReleaseVersion
     #: The version that the plain name (`analysis3`) points at; this one where it is not given.
     stable: ReleaseVersion | None = None
+    #: The version whose first lock is solved from nothing, so that everything moves; after it packages stay again.
+    refresh: ReleaseVersion | None = None
+    #: An issue that asks for the next version is opened when a quarter of the year begins.
+    quarterly: bool = False
+    #: Versions that go away, and the last day that they can be loaded: loading one warns until then.
+    retire: Mapping[ReleaseVersion, Annotated[dt.date, Field(strict=False)]] = Field(default_factory=dict)
     platforms: tuple[str, ...] = Field(default=("linux-64",), strict=False, min_length=1)
     #: Of the machine that the environment runs on: {"__glibc": "2.28", "__cuda": "12.9"}.
     virtual_packages: Mapping[str, str] = Field(default_factory=dict)
@@ -292,5 +299,7 @@ class Site(Strict):
     squashfuse: str = "/usr/bin/squashfuse_ll"
     #: How heavy steps (building, testing) are run.
     executor: Annotated[LocalExecutor | PbsExecutor, Field(discriminator="kind")] = LocalExecutor()
+    #: Where a quarter begins when it begins there: a name of the time zone database (Australia/Sydney).
+    time_zone: str = "UTC"
     #: A release older than so many days warns when its module is loaded; 0: never.
     old_after_days: int = Field(default=0, ge=0)

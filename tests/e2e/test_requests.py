@@ -79,7 +79,7 @@ def writes(forge: Forge) -> int:
 def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     state = forge.state
     issue = opened(forge, "researcher", form("hello", version=">=2"))
-    ran = forge.issue(issue)
+    ran = forge.request(issue)
     assert ran.jobs == BOTH, ran.log
     (pull,) = [one for one in state.pulls.values() if one.author == BOT]
     words = answered(forge, issue)
@@ -96,7 +96,7 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     assert re.search(r"(?m)^Co-authored-by: researcher <\d+\+researcher@users\.noreply\.github\.com>$", message)
 
     count, before = writes(forge), dict(state.pulls)
-    assert forge.issue(issue).jobs == BOTH  # the same event, delivered twice
+    assert forge.request(issue).jobs == BOTH  # the same event, delivered twice
     assert writes(forge) == count
     assert state.pulls == before
     assert answered(forge, issue) == words
@@ -117,7 +117,7 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     assert f"- hello 2.0, asked for by researcher ([#{pull.number}](" in changelog
 
     again = opened(forge, "somebody", form("hello"))
-    assert forge.issue(again).jobs == BOTH
+    assert forge.request(again).jobs == BOTH
     assert "### ✅ `hello` is in tiny-26.11 already" in answered(forge, again)
     assert "| tiny-26.11 | `2.0` | asked for: `hello >=2` |" in answered(forge, again)
     assert len(state.pulls) == len(before)
@@ -126,7 +126,7 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
 def test_a_maintainers_own_request_is_built_at_once(forge: Forge) -> None:
     state = forge.state
     issue = opened(forge, "maintainer", form("world"))
-    assert forge.issue(issue).jobs == BOTH
+    assert forge.request(issue).jobs == BOTH
     (ran,) = forge.dispatched()
     assert ran.jobs["Report anew"] == "success", ran.log
     pull = max(state.pulls.values(), key=lambda one: one.number)
@@ -140,12 +140,12 @@ def test_a_maintainers_own_request_is_built_at_once(forge: Forge) -> None:
 
 def test_what_is_not_there_and_what_does_not_fit(forge: Forge) -> None:
     unknown = opened(forge, "researcher", form("wolrd"))
-    assert forge.issue(unknown).jobs == BOTH
+    assert forge.request(unknown).jobs == BOTH
     assert "### ❓ No package is called `wolrd` in the channels of tiny" in answered(forge, unknown)
     assert "- `world` (conda-forge)" in answered(forge, unknown)
 
     unknown.body = form("world", version=">=9")  # edited after opening: looked at again, in the same comment
-    assert forge.issue(unknown, "edited").jobs == BOTH
+    assert forge.request(unknown, "edited").jobs == BOTH
     words = answered(forge, unknown)
     assert "### ❌ `world >=9` does not fit into tiny-26.11 as it is" in words
     assert "ask for `world` instead of `world >=9`" in words
@@ -165,7 +165,7 @@ def test_hostile_forms_are_answered_in_words_and_start_nothing(forge: Forge) -> 
     state, tip, pulls = forge.state, forge.state.git("for-each-ref"), dict(forge.state.pulls)
     for what, text in HOSTILE.items():
         issue = opened(forge, "mallory", text)
-        assert forge.issue(issue).jobs == BOTH, what
+        assert forge.request(issue).jobs == BOTH, what
         words = answered(forge, issue)
         assert "### ✏️ This form cannot be read as it is" in words, what
         rendered = re.sub(r"`+[^`]*`+", "", words)
@@ -180,7 +180,7 @@ def test_hostile_forms_are_answered_in_words_and_start_nothing(forge: Forge) -> 
 def test_free_text_is_only_text(forge: Forge) -> None:
     why = "### Reasons\n\n/retry ${{ secrets.X }} $(id)\n\n<img src=x> @climate/all Closes #1"
     issue = opened(forge, "mallory", form("world", why=why))
-    assert forge.issue(issue).jobs == BOTH
+    assert forge.request(issue).jobs == BOTH
     pull = max(forge.state.pulls.values(), key=lambda one: one.number)
     message = forge.state.git("show", "--no-patch", "--format=%B", pull.head_sha)
     for text in (answered(forge, issue), pull.body, pull.title, message):
@@ -194,8 +194,8 @@ def test_two_who_ask_for_the_same_get_one_pull_request(forge: Forge) -> None:
     state, count = forge.state, len(forge.state.pulls)
     first = opened(forge, "a", form("world", source="conda-forge"))
     second = opened(forge, "b", form("world", source="PyPI"))
-    forge.issue(second)  # whose run is the quicker one
-    forge.issue(first)
+    forge.request(second)  # whose run is the quicker one
+    forge.request(first)
     assert len(state.pulls) == count + 1
     pull = max(state.pulls.values(), key=lambda one: one.number)
     assert f"The same package is asked for in #{first.number}." in answered(forge, second)
@@ -210,14 +210,14 @@ def test_two_who_ask_for_the_same_get_one_pull_request(forge: Forge) -> None:
 def test_retry_is_for_whoever_asked_and_for_maintainers(forge: Forge) -> None:
     state = forge.state
     issue = opened(forge, "researcher", form("wrold"))
-    forge.issue(issue)
+    forge.request(issue)
     for number, (who, reaction) in enumerate((("stranger", "confused"), ("researcher", "+1"))):
         said = Comment(8000 + number, issue.number, who, "/retry\r\nplease")
         state.comments.append(said)
-        ran = forge.issue(issue, comment=said)
+        ran = forge.request(issue, comment=said)
         assert ran.jobs == BOTH, ran.log
         assert said.reactions == [(BOT, reaction)]
     talk = Comment(8100, issue.number, "researcher", "I could /retry")
-    assert forge.issue(issue, comment=talk).jobs == {}, "nothing runs for other comments"
+    assert forge.request(issue, comment=talk).jobs == {}, "nothing runs for other comments"
     other = state.open_issue("researcher", "A bug", form("world"))
-    assert forge.issue(other).jobs == {}, "nothing runs for other issues"
+    assert forge.request(other).jobs == {}, "nothing runs for other issues"

@@ -260,13 +260,30 @@ class Forge:
     def dispatched(self) -> list[Ran]:
         """The builds that were started by now."""
         waiting, self.state.dispatches[:] = list(self.state.dispatches), []
-        ran = []
-        for one in waiting:
-            number, sha = self.runs + 1, self.state.git("rev-parse", one["ref"])
-            path = f".github/workflows/{one['workflow']}"
-            self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, one["ref"], self.state.name)
-            ran.append(self.run(one["workflow"], "workflow_dispatch", {"inputs": one["inputs"]}, number))
-        return ran
+        return [self._dispatch(one) for one in waiting]
+
+    def _dispatch(self, one: dict[str, Any]) -> Ran:
+        number, sha = self.runs + 1, self.state.git("rev-parse", one["ref"])
+        path = f".github/workflows/{one['workflow']}"
+        self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, one["ref"], self.state.name)
+        return self.run(one["workflow"], "workflow_dispatch", {"inputs": one.get("inputs", {})}, number)
+
+    def issue(self, issue: Issue) -> Ran:
+        """An issue that was opened just now; the event has its text as it is."""
+        return self.run("quarterly.yml", "issues", {"action": "opened", "issue": _issue(issue)})
+
+    def say(self, issue: Issue, author: str, body: str) -> Ran:
+        """Somebody's comment on an issue."""
+        said_as = 9000 + len(self.state.comments)
+        self.state.comments.append(Comment(said_as, issue.number, author, body))
+        said = {"id": said_as, "user": {"login": author}, "body": body}
+        return self.run(
+            "quarterly.yml", "issue_comment", {"action": "created", "comment": said, "issue": _issue(issue)}
+        )
+
+    def ended(self, workflow: str = "Build") -> Ran:
+        """The end of a build or a release, as the quarterly workflow hears of it."""
+        return self.run("quarterly.yml", "workflow_run", {"action": "completed", "workflow_run": {"name": workflow}})
 
     def comment(self, pull: Pull, author: str, body: str, *, again: int = 0) -> Ran:
         """Somebody's comment; `again` is its number where the event is delivered a second time."""
@@ -282,16 +299,12 @@ class Forge:
         payload = {"action": "created", "comment": said, "issue": issue}
         return self.run("build.yml", "issue_comment", payload, number)
 
-    def issue(self, issue: Issue, action: str = "opened", comment: Comment | None = None) -> Ran:
-        """What becomes of an issue that was opened, edited, or commented on."""
-        number = self.runs + 1
-        sha = self.state.git("rev-parse", "main")
+    def request(self, issue: Issue, action: str = "opened", comment: Comment | None = None) -> Ran:
+        """What becomes of a request for a package that was opened, edited, or commented on."""
         event = "issue_comment" if comment else "issues"
-        path = ".github/workflows/package-request.yml"
-        self.state.runs[number] = Run(number, path, event, sha, "main", self.state.name)
-        labels = [{"name": name} for name in issue.labels]
-        facts = {"number": issue.number, "body": issue.body, "labels": labels, "state": issue.state}
-        payload: dict[str, Any] = {"action": action, "issue": facts | {"user": {"login": issue.author}}}
+        number, path = self.runs + 1, ".github/workflows/package-request.yml"
+        self.state.runs[number] = Run(number, path, event, self.state.git("rev-parse", "main"), "main", self.state.name)
+        payload: dict[str, Any] = {"action": action, "issue": _issue(issue)}
         if comment:
             said = {"id": comment.number, "user": {"login": comment.author}, "body": comment.body}
             payload |= {"action": "created", "comment": said}
@@ -307,6 +320,17 @@ class Forge:
 def _taken(text: str) -> str:
     """A workflow without what GitHub knows and `act` does not."""
     return re.sub(r"(?m)^( +queue: max|cache-mode: none).*\n", "", text)
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    return {
+        "number": issue.number,
+        "user": {"login": issue.author},
+        "title": issue.title,
+        "body": issue.body,
+        "state": issue.state,
+        "labels": [{"name": name} for name in issue.labels],
+    }
 
 
 def _ran(out: str, err: str, status: int) -> Ran:

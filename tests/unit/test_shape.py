@@ -25,6 +25,7 @@ ORDER = (
         "lockfile",
         "lockcheck",
         "changes",
+        "areas",
         "importing",
         "specedit",
         "solvertext",
@@ -37,6 +38,7 @@ ORDER = (
         "forms",
         "proposal",
         "requesting",
+        "quarter",
     ),
     *("render", "changelog", "operations", "plan", "pruning"),
     # Side effects only below this line.

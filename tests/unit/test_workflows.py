@@ -21,6 +21,7 @@ PINS = {
     "actions/upload-artifact": ("b7c566a772e6b6bfb58ed0dc250532a479d7789f", "v6.0.0"),
 }
 WRITING = {
+    "quarterly.yml": {"quarter"},
     "report.yml": {"report"},
     "build.yml": {"admit", "report", "build", "settle"},
     "release.yml": {"release"},

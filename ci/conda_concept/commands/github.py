@@ -1,4 +1,4 @@
-"""Subcommands that workflows run: propose, report, admit, candidate, settle, due, release, maintain."""
+"""Subcommands that workflows run: propose, report, admit, candidate, settle, due, deliver, maintain."""
 
 import argparse
 import datetime as dt
@@ -142,29 +142,37 @@ def _settle(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _due_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--branch", default="", help="the branch that is checked out")
+
+
 def _due(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.release import due
 
-    del arguments
-    names = due(context.repository)
+    hub = context.desk.hub if context.environ.get("GITHUB_TOKEN") else None
+    names = due(context.repository, arguments.branch, hub)
     context.reporter.output("environments", json.dumps(list(names)))
     context.reporter.output("any", "true" if names else "false")
     context.emit(list(names), "\n".join(names) or "nothing is due")
     return 0
 
 
-def _release_arguments(parser: argparse.ArgumentParser) -> None:
+def _deliver_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the environment")
     parser.add_argument("--branch", required=True, help="the branch that is checked out, where the lock is committed")
 
 
-def _release(context: Context, arguments: argparse.Namespace) -> int:
+def _deliver(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.publish import Asked
     from conda_concept.steps.release import Publication
 
     asked = Asked(who(), wait=600.0)
     done = Publication(context.desk.hub, context.edges, arguments.name, arguments.branch, asked).make()
-    text = done.nothing or f"published {done.record.release if done.record else ''}"
+    text = (
+        f"announced: {done.page}"
+        if done.page and done.nothing
+        else done.nothing or f"published {done.record.release if done.record else ''}"
+    )
     context.emit(plain(done), text + (f"\nbuilt once more: {done.rebuilt}" if done.rebuilt else ""))
     return 0
 
@@ -192,7 +200,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("admit", "workflow: whether an event may start a build, and of what", _admit),
     Command("candidate", "workflow: build, test and offer what a pull request asks", _candidate, _candidate_arguments),
     Command("settle", "workflow: the last word on all builds of a commit", _settle, _settle_arguments),
-    Command("due", "workflow: the environments that were merged and are not released yet", _due),
-    Command("release", "workflow: publish what was merged, and write it down", _release, _release_arguments),
+    Command("due", "workflow: the environments that were merged and are not released yet", _due, _due_arguments),
+    Command(
+        "deliver",
+        "workflow: publish what was merged, write it down, announce a new version",
+        _deliver,
+        _deliver_arguments,
+    ),
     Command("maintain", "workflow: prune and verify the store", _maintain),
 )

@@ -65,6 +65,15 @@ class Surroundings:
         """The page of this run, empty where there is none."""
         return f"{self.home}/actions/runs/{self.run}" if self.run else ""
 
+    @property
+    def default_branch(self) -> str:
+        """The main branch's name, as the event says it; `main` where there is no event."""
+        try:
+            found = (self.event().get("repository") or {}).get("default_branch")
+        except InputError:
+            return "main"
+        return str(found or "main")
+
     def event(self) -> dict[str, Any]:
         """The payload that started this job; a mapping always."""
         path = Path(self.event_path)

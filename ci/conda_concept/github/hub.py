@@ -48,10 +48,10 @@ class Hub:
         with asking(f"look at pull request #{number}"):
             return pull_facts(self.repository.get_pull(number))
 
-    def pulls_with_head(self, repository: str, branch: str) -> list[PullFacts]:
-        """The open pull requests from a branch of a repository (`owner/name`)."""
+    def pulls_with_head(self, repository: str, branch: str, state: str = "open") -> list[PullFacts]:
+        """The pull requests from a branch of a repository (`owner/name`), newest first: the open ones, or `all`."""
         with asking("list pull requests"):
-            found = self.repository.get_pulls(state="open", head=f"{repository.split('/', maxsplit=1)[0]}:{branch}")
+            found = self.repository.get_pulls(state=state, head=f"{repository.split('/', maxsplit=1)[0]}:{branch}")
             return [pull_facts(one) for one in found]
 
     def pulls_of(self, sha: str) -> list[PullFacts]:
@@ -186,11 +186,22 @@ class Hub:
     def react(self, comment: int, number: int, how: str) -> None:
         """A reaction to somebody's comment; GitHub keeps one of each kind, so twice is once."""
         with asking("react to a comment"):
-            self.repository.get_issue(number).get_comment(comment).create_reaction(how)
+            said = self.repository.get_issue(number).get_comment(comment)
+            if not any(_login(one.user) == self.here.bot and one.content == how for one in said.get_reactions()):
+                said.create_reaction(how)
+
+    def status_of(self, sha: str) -> tuple[str, str, str]:
+        """The one status of a commit: its state, its words and its link; empty where it has none yet."""
+        with asking(f"look at the status of {sha[:12]}"):
+            found = self.repository.get_commit(sha).get_combined_status().statuses
+        own = next((one for one in found if one.context == CONTEXT), None)
+        return (own.state, own.description or "", own.target_url or "") if own else ("", "", "")
 
     def status(self, sha: str, state: State, text: str, url: str = "") -> None:
-        """The one status of a commit; the last one counts, so sending it again changes nothing."""
+        """The one status of a commit; nothing is sent where it says that already."""
         short = text if len(text) <= _MAX_DESCRIPTION else f"{text[: _MAX_DESCRIPTION - 1]}…"
+        if self.status_of(sha) == (state, short, url or self.here.run_url):
+            return
         with asking(f"set the status of {sha[:12]}"):
             self.repository.get_commit(sha).create_status(
                 state=state, target_url=url or self.here.run_url, description=short, context=CONTEXT
@@ -208,25 +219,30 @@ class Hub:
         with asking(f"look at {branch}"):
             return self.repository.get_git_ref(f"heads/{branch}").object.sha
 
-    def commit(self, branch: str, parent: str, files: Sequence[File], message: str) -> str:
-        """Put a commit on top of `parent` at the end of `branch`; `RefusedError` where the branch has moved.
-
-        All files in one commit, or none; nothing is ever forced. Made again after an interruption it is another
-        commit with the same content, so whoever calls asks first whether it is there.
-        """
+    def new_commit(self, parent: str, files: Sequence[File], message: str) -> str:
+        """A commit on top of `parent` that no branch has yet: all files in it, or no commit."""
         from github import InputGitTreeElement
 
-        with asking(f"commit to {branch}"):
+        with asking(f"make a commit on {parent[:12]}"):
             repository = self.repository
             base = repository.get_git_commit(parent)
             blobs = [(one.path, repository.create_git_blob(one.text, "utf-8").sha) for one in files]
             elements = [InputGitTreeElement(path, "100644", "blob", sha=sha) for path, sha in blobs]
             tree = repository.create_git_tree(elements, base_tree=base.tree)
-            made = repository.create_git_commit(message, tree, [base])
-            end = repository.get_git_ref(f"heads/{branch}")
+            return repository.create_git_commit(message, tree, [base]).sha
+
+    def commit(self, branch: str, parent: str, files: Sequence[File], message: str) -> str:
+        """Put a commit on top of `parent` at the end of `branch`; `RefusedError` where the branch has moved.
+
+        Nothing is ever forced. Made again after an interruption it is another commit with the same content, so
+        whoever calls asks first whether it is there.
+        """
+        made = self.new_commit(parent, files, message)
+        with asking(f"commit to {branch}"):
+            end = self.repository.get_git_ref(f"heads/{branch}")
             end.complete()  # reading and changing a ref have different addresses; only GitHub's answer has the second
-            end.edit(made.sha, force=False)
-        return made.sha
+            end.edit(made, force=False)
+        return made
 
 
 def fitting(text: str) -> str:

@@ -6,28 +6,20 @@ at most 65,536 characters, or GitHub answers 422; the ladder of `comment` gives 
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tabulate import tabulate
 
 from conda_concept.changes import risk
-from conda_concept.model import CHANNEL_ALIAS, Change, ChangeKind, Diff, Package
+from conda_concept.model import Change, Diff, Package
+from conda_concept.render.difftable import KINDS, Level, bytes_text, count, folded, reason, table, versions
 from conda_concept.render.quote import code, markdown
+from conda_concept.render.refresh import arranged, is_refresh
 
 #: Characters, measured after rendering; the rest up to GitHub's 65,536 is for what a report adds.
 BUDGET = 60_000
-
-#: In the order in which they are counted and listed.
-KINDS: dict[ChangeKind, tuple[str, str, str]] = {
-    "added": ("+", "added", "➕"),
-    "removed": ("-", "removed", "➖"),
-    "downgrade": ("v", "downgraded", "⬇️"),
-    "upgrade": ("^", "upgraded", "⬆️"),
-    "channel": ("~", "moved to another channel", "🔀"),
-    "rebuild": ("=", "rebuilt", "🔁"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +51,6 @@ def comment(heading: Heading, diffs: Sequence[Diff], *, budget: int = BUDGET) ->
             heading, diffs, Level(links=False, rebuilds=False, pulled=False, rows=rows, cut=_LADDER[-1].cut)
         )
     return text[:budget]
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How much a comment shows. `cut` says what was given up, for the note at the top."""
-
-    links: bool = True
-    rebuilds: bool = True
-    pulled: bool = True
-    rows: int = 10_000
-    cut: str = ""
 
 
 _LADDER = (
@@ -105,7 +86,7 @@ def verdict(diffs: Sequence[Diff]) -> str:
     if not any(diff.changes for diff in diffs):
         return "nothing changes"
     return "; ".join(
-        f"{_count(len(diff.changes), 'package')} {'changes' if len(diff.changes) == 1 else 'change'}, "
+        f"{count(len(diff.changes), 'package')} {'changes' if len(diff.changes) == 1 else 'change'}, "
         f"{sum(change.demanded for change in diff.changes):,} asked for"
         + (f" ({diff.platform})" if len(diffs) > 1 else "")
         for diff in diffs
@@ -119,16 +100,18 @@ def _platform(diff: Diff, level: Level) -> list[str]:
     risky = sorted((change for change in diff.changes if change.flags and not change.demanded), key=risk)
     rest = [change for change in diff.changes if not change.flags and not change.demanded]
     parts = [_totals(diff)]
+    if is_refresh(diff):
+        return [*parts, *arranged(diff, level)]
     if asked:
-        parts.append("**Asked for**\n\n" + _table(asked, level, links=True))
+        parts.append("**Asked for**\n\n" + table(asked, level, links=True))
     if risky:
-        parts.append("**Look twice**\n\n" + _table(risky, level, links=True))
+        parts.append("**Look twice**\n\n" + table(risky, level, links=True))
     named = [change for change in rest if change.requested and change.kind != "rebuild"]
     pulled = [change for change in rest if not change.requested and change.kind != "rebuild"]
     rebuilt = [change for change in rest if change.kind == "rebuild"]
-    parts += _folded("Also in environment.yml, moved along", named, level, listed=level.pulled)
-    parts += _folded("Pulled in by others", pulled, level, listed=level.pulled)
-    parts += _folded("Only rebuilt", rebuilt, level, listed=level.rebuilds)
+    parts += folded("Also in environment.yml, moved along", named, level, listed=level.pulled)
+    parts += folded("Pulled in by others", pulled, level, listed=level.pulled)
+    parts += folded("Only rebuilt", rebuilt, level, listed=level.rebuilds)
     return parts
 
 
@@ -137,58 +120,8 @@ def _totals(diff: Diff) -> str:
     words = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
     size = f"**{bytes_text(diff.bytes_new)}** to download"
     total = f"{diff.packages_before:,} → **{diff.packages_after:,}** packages, {bytes_text(diff.bytes_after)} in all"
-    unknown = f" (of {_count(diff.unsized, 'package')} the size is not known)" if diff.unsized else ""
+    unknown = f" (of {count(diff.unsized, 'package')} the size is not known)" if diff.unsized else ""
     return f"{words}. {total}; {size}{unknown}."
-
-
-def _folded(title: str, changes: Sequence[Change], level: Level, *, listed: bool) -> list[str]:
-    if not changes:
-        return []
-    counts = Counter(change.kind for change in changes)
-    words = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
-    if not listed:
-        return [f"{title}: {words}."]
-    table = _table(changes, level, links=level.links)
-    return [f"<details><summary>{title}: {words}</summary>\n\n{table}\n\n</details>"]
-
-
-def _table(changes: Sequence[Change], level: Level, *, links: bool) -> str:
-    lines = ["| | package | before | after | size | why |", "|---|---|---|---|--:|---|"]
-    for change in changes[: level.rows]:
-        before, after = _versions(change)
-        cells = (
-            KINDS[change.kind][2],
-            _name(change, links=links and level.links),
-            code(before) if before else "",
-            code(after) if after else "",
-            bytes_text(change.new.size) if change.new and change.new.size is not None else "",
-            _why_markdown(change),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    if len(changes) > level.rows:
-        lines.append(f"\n… and {len(changes) - level.rows:,} more.")
-    return "\n".join(lines)
-
-
-def _name(change: Change, *, links: bool) -> str:
-    package = change.new or change.old
-    address = _page(package) if package else None
-    return f"[{markdown(change.name)}]({address})" if links and address else markdown(change.name)
-
-
-def _page(package: Package) -> str | None:
-    """The page about a conda package for people, on the host whose `conda.` holds the files; None where unknown."""
-    if package.manager != "conda" or not package.url.startswith(CHANNEL_ALIAS + "/"):
-        return None
-    channel = package.channel.split("/label/")[0]
-    if not all(character.isalnum() or character in "._-" for character in channel + package.name):
-        return None
-    return f"{CHANNEL_ALIAS.replace('//conda.', '//', 1)}/{channel}/{package.name}"
-
-
-def _why_markdown(change: Change) -> str:
-    flags = [f"{'⭐' if flag.kind == 'key' else '⚠️'} {markdown(flag.text)}" for flag in change.flags]
-    return "; ".join([*flags, _reason(change, markdown)])
 
 
 def _footer(heading: Heading) -> str:
@@ -203,48 +136,6 @@ def _footer(heading: Heading) -> str:
 
 def _quoted(lines: Iterable[str]) -> str:
     return "\n".join(f"> - {markdown(line)}" for line in lines)
-
-
-# --- shared -----------------------------------------------------------------------------------------------------------
-
-
-def _reason(change: Change, quote: Callable[[str], str]) -> str:
-    """Why, in a few words: asked for, or the chain that leads to it."""
-    if change.kind == "removed":
-        if change.requested:
-            return "still asked for"
-        return "no longer asked for" if change.demanded else "no longer needed"
-    if change.requested:
-        return "asked for" if change.demanded else "in environment.yml"
-    chain = list(change.why[:-1])
-    if not chain:
-        return ""
-    shown = chain if len(chain) <= 3 else [chain[0], "…", chain[-1]]
-    return "for " + " → ".join(quote(name) for name in shown)
-
-
-def _versions(change: Change) -> tuple[str, str]:
-    """What to show as before and after: versions, with builds where only these differ."""
-    old, new = change.old, change.new
-    if old and new and old.version == new.version:
-        if old.build == new.build:
-            return (old.channel, new.channel) if old.channel != new.channel else (old.filename, new.filename)
-        return f"{old.version} {old.build}", f"{new.version} {new.build}"
-    return old.version if old else "", new.version if new else ""
-
-
-def bytes_text(size: int | None) -> str:
-    """Bytes for people, decimal: `12 MB`, `1.4 GB`; the blank does not break a line."""
-    value = float(size or 0)
-    for unit in ("B", "kB", "MB"):
-        if value < 999.5:
-            return f"{value:.0f}\N{NO-BREAK SPACE}{unit}"
-        value /= 1000
-    return f"{value:.1f}\N{NO-BREAK SPACE}GB"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 # --- a terminal -------------------------------------------------------------------------------------------------------
@@ -269,9 +160,9 @@ def text(heading: Heading, diffs: Sequence[Diff]) -> str:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    before, after = _versions(change)
+    before, after = versions(change)
     size = bytes_text(change.new.size) if change.new and change.new.size is not None else ""
-    why = "; ".join([*(f"! {flag.text}" for flag in change.flags), _reason(change, str)])
+    why = "; ".join([*(f"! {flag.text}" for flag in change.flags), reason(change, str)])
     return KINDS[change.kind][0], change.name, before, after, size, why
 
 

@@ -11,6 +11,7 @@ from conda_concept.model import Diff
 from conda_concept.render import diff as render_diff
 from conda_concept.render import unsolvable as render_unsolvable
 from conda_concept.render.diff import Heading
+from conda_concept.render.difftable import bytes_text
 from conda_concept.render.quote import code, markdown
 from conda_concept.render.unsolvable import ticked
 from conda_concept.requesting import Asked, Finding
@@ -148,7 +149,7 @@ def _facts(told: Told) -> str:
         words = [f"**{markdown(finding.name)}**: the newest in {markdown(facts.origin)} is {code(facts.newest)}"]
         words += [_uploaded(facts.uploaded, told.today)]
         words += [f"licence {markdown(facts.license)}"] if facts.license else []
-        words += [render_diff.bytes_text(facts.size)] if facts.size else []
+        words += [bytes_text(facts.size)] if facts.size else []
         words += [f"{facts.versions:,} version{'s' if facts.versions > 1 else ''}"] if facts.versions else []
         return "; ".join(word for word in words if word) + "."
     if finding.nearest:

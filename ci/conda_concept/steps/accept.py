@@ -11,6 +11,7 @@ from conda_concept.lockfile import loads as read_lock
 from conda_concept.model import Lock, Spec
 from conda_concept.proposal import ARTIFACT, MEMBER, Part, Proposal, loads
 from conda_concept.proposal import MAX_BYTES as MAX_PROPOSAL
+from conda_concept.record import LABEL
 from conda_concept.repository import Repository
 from conda_concept.settings import Config
 from conda_concept.spec import read_spec
@@ -30,6 +31,11 @@ class Accepted:
     widened: tuple[str, ...] = ()
 
 
+def line(pull: PullFacts) -> str:
+    """What it is to be merged into, in a checkout of the main branch: that, or the branch of an older version."""
+    return f"origin/{pull.base_branch}" if LABEL.fullmatch(pull.base_branch) else "HEAD"
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Where a trusted job works: GitHub, and the checkout of the main branch."""
@@ -41,10 +47,11 @@ class Desk:
         """The proposal of a run, if it is about the pull request's present head; `RefusedError` otherwise."""
         if run.repository != self.hub.here.repository:
             raise RefusedError(f"run {run.number} is one of {run.repository}.")
+        main = self.hub.here.default_branch
         if run.path == BUILDING:
             # The answer to `/relock`: main's own code made it, in a run of main's own.
-            if run.event not in ("issue_comment", "workflow_dispatch") or run.head_branch != pull.base_branch:
-                raise RefusedError(f"run {run.number} is not one of {BUILDING} on {pull.base_branch}.")
+            if run.event not in ("issue_comment", "workflow_dispatch") or run.head_branch != main:
+                raise RefusedError(f"run {run.number} is not one of {BUILDING} on {main}.")
         elif bind(run, [pull]) != pull:
             raise RefusedError(f"run {run.number} is not one of pull request #{pull.number}.")
         text = self.hub.member(run.number, ARTIFACT, MEMBER, MAX_PROPOSAL).decode("utf-8", errors="replace")
@@ -54,7 +61,7 @@ class Desk:
                 f"the data of run {run.number} is about commit {proposal.head[:12]}, "
                 f"pull request #{pull.number} is at {pull.head_sha[:12]}: it is not used."
             )
-        if not self.main.is_ancestor(proposal.base):
+        if not self.main.is_ancestor(proposal.base, line(pull)):
             raise RefusedError(f"{proposal.base[:12]}, which it starts from, is no commit of {pull.base_branch}.")
         return proposal
 

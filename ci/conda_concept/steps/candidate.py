@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from conda_concept.conversation import PullFacts, RunFacts, Said, asked_by, marker, ours
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
 from conda_concept.lockfile import digest
-from conda_concept.model import Lock, Release, ReleaseRecord, Source
+from conda_concept.model import Lock, Release, ReleaseRecord, Source, Spec
+from conda_concept.operations import release_candidate
 from conda_concept.proposal import Proposal
 from conda_concept.render import comments, report
 from conda_concept.render import pullrequest as render
@@ -61,7 +62,9 @@ class Candidate:
             commit=self.pull.head_sha,
             pull_request=str(self.pull.number),
             author=asked_by(self.pull, self.desk.hub.here.bot),
-            base_lock=base_digest(accepted.before),
+            base_lock=started_from(
+                accepted.spec, accepted.before, self.desk.main.locked_version(self.name, proposal.base)
+            ),
         )
         edges, spec = self.edges, accepted.spec
         known = spec.name in edges.repository.environments()
@@ -86,7 +89,9 @@ class Candidate:
         return built.record
 
     def _expose(self, release: Release) -> comments.Trial:
-        name = f"{self.name}-pr{self.pull.number}"
+        state = self.edges.store.reader.state()
+        new = not state.target(release.label)  # a version that nobody has yet: this is a release candidate
+        name = release_candidate(state, release) if new else f"{self.name}-pr{self.pull.number}"
         folder = self.edges.store.expose(release, name)
         return comments.Trial(str(folder), f"{self.edges.store.layout.product}/{name}")
 
@@ -103,6 +108,15 @@ class Candidate:
             self.edges.reporter.warn(f"not said in the pull request: {error.message}")
             return
         self.desk.hub.say(self.pull.number, marker("build", self.name), text)
+
+
+ANEW = "nothing: all packages were free to move"
+"""What a lock says that it was solved from where it starts a version anew."""
+
+
+def started_from(spec: Spec, before: Lock | None, locked: str) -> str:
+    """What the lock of `spec` is solved from, where the present lock is `before`, that of version `locked`."""
+    return ANEW if spec.starts_anew(locked) else base_digest(before)
 
 
 def base_digest(before: Lock | None) -> str:

@@ -67,9 +67,12 @@ class Proposer:
         previous = loads(text) if text is not None else None
         package = self.question.package
         known = {one.name for one in previous.packages} if previous else set()
-        wish = Wish(update=(package,)) if package in known else Wish()
+        anew = spec.starts_anew(self.repository.locked_version(item.environment, base))
+        wish = Wish(refresh=anew, update=(package,) if package in known else ())
         solved = solve(spec, previous, wish, self.settings, self.reporter)
         notes = [note[:1000] for note in solved.notes[:190]]
+        if anew:
+            notes.append(f"{spec.label} starts anew: everything was free to move.")
         if package:
             said = "was free to move, as asked" if package in known else "is not in the lock"
             notes.append(f"{package} {said}.")

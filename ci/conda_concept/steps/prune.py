@@ -100,7 +100,8 @@ def _of_closed(store: Store, state: StoreState, closed: frozenset[str]) -> froze
     found = set()
     for standing in state.releases if closed else ():
         names = state.tried_as(standing.release)
-        if standing.complete and all(name.rpartition("-pr")[2] in closed for name in names):
+        of_pulls = [name for name in names if "-rc" not in name]
+        if standing.complete and all(name.rpartition("-pr")[2] in closed for name in of_pulls):
             try:
                 asked_by = store.reader.record(standing.release).source.pull_request
             except (ConcError, OSError):

@@ -44,7 +44,7 @@ class Asked:
     wait: float = 60.0
 
 
-def publish_release(store: Store, release: Release, stable: str, asked: Asked, reporter: Reporter) -> Switched:
+def publish_release(store: Store, release: Release, stable: str | None, asked: Asked, reporter: Reporter) -> Switched:
     """Check a release, then point its label, `NAME-unstable` and, where it is the stable one, `NAME` at it.
 
     The check reads every byte and comes before the lock, so that nobody waits for it; with the lock held only the
@@ -53,7 +53,8 @@ def publish_release(store: Store, release: Release, stable: str, asked: Asked, r
     Args:
         store: The store.
         release: A complete candidate, or a release that was published before.
-        stable: The version that the plain name is to mean (`config.stable`, else this version).
+        stable: The version that the plain name is to mean (`config.stable`, else this version). None: a fix of an
+            older version, which moves nothing but its own label.
         asked: Who, and how.
         reporter: Shows the check's progress.
 
@@ -71,7 +72,7 @@ def publish_release(store: Store, release: Release, stable: str, asked: Asked, r
     seen = check(store, release, record, reporter)
     checked = store.now()
     store.check_space(_BYTES, _INODES, f"publish {release}")
-    label = f"{release.environment}-{stable}"
+    label = f"{release.environment}-{stable}" if stable is not None else None
     event = Event(
         when=checked.isoformat(timespec="seconds"),
         who=asked.who,
@@ -93,7 +94,7 @@ def publish_release(store: Store, release: Release, stable: str, asked: Asked, r
             operations = decide()
             applier.switch(operations)
     notices = [f"Published against the tests ({why}) because: {asked.force}"] if asked.force and why else []
-    if label != release.label and store.reader.state().release(label) is None:
+    if label is not None and label != release.label and store.reader.state().release(label) is None:
         notices.append(f"`{release.environment}` was not moved: {label}, which is to be stable, is not published here.")
     notices += seen_by_users(store, release)
     return Switched(

@@ -4,17 +4,20 @@ Every part can be done twice: a run that ended early is finished by the next one
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from conda_concept.changelog import Cause, Section, with_section
 from conda_concept.conversation import PullFacts, asked_by, marker
-from conda_concept.document import MAX_BYTES
+from conda_concept.document import MAX_BYTES, Problems, SourceText, parse
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
 from conda_concept.github import File, Hub
 from conda_concept.identity import spec_digest
 from conda_concept.lockfile import dumps, loads
 from conda_concept.locking import Wish, solve
 from conda_concept.model import Lock, ReleaseRecord, Source, Spec
+from conda_concept.operations import release_candidates
+from conda_concept.record import LABEL
 from conda_concept.render import comments, report
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
@@ -22,8 +25,9 @@ from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
 from conda_concept.requesting import package_of
 from conda_concept.run import CommandError
+from conda_concept.steps.announce import announce, unannounced
 from conda_concept.steps.build import Order, release_of
-from conda_concept.steps.candidate import base_digest
+from conda_concept.steps.candidate import started_from
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.judge import published
@@ -36,9 +40,22 @@ _SPEC_FILES = ("environment.yml", "config.yml")
 QUIET = "[skip ci]"
 
 
-def due(repository: Repository) -> tuple[str, ...]:
-    """The environments that were changed after their lock was last committed: what a release has to look at."""
-    return tuple(name for name in repository.environments() if repository.since_locked(name))
+def due(repository: Repository, branch: str = "", hub: Hub | None = None) -> tuple[str, ...]:
+    """The environments that were changed after their lock was last committed: what a release has to look at.
+
+    With a `hub` also those whose version is published and not announced yet, because a run ended in between. On the
+    branch of an older version (`analysis3-23.07`) only that environment can be.
+    """
+    names = tuple(name for name in repository.environments() if repository.since_locked(name))
+    others = [name for name in names if LABEL.fullmatch(branch) and name != branch.partition("-")[0]]
+    if others:
+        raise RefusedError(
+            f"the branch {branch} is for fixes of that version, and changes {', '.join(others)} too.",
+            hint="Take those changes back there, and make a pull request against the main branch.",
+        )
+    if hub is None or LABEL.fullmatch(branch):
+        return names
+    return tuple(name for name in repository.environments() if name in names or unannounced(hub, repository, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,8 @@ class Released:
     rebuilt: str = ""
     commit: str = ""
     nothing: str = ""
+    #: The page of the release notes, where this was a new version.
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +95,13 @@ class Publication:
         main = loads(text) if text is not None else None
         commits = self.edges.repository.since_locked(self.name)
         if not commits:
-            return Released(None, nothing=f"{spec.label} is what is locked and published: nothing to do")
+            page = announce(self.hub, self.edges, spec, "", self.branch)
+            return Released(None, nothing=f"{spec.label} is what is locked and published: nothing to do", page=page)
         if not self._current():
             return Released(None, nothing=f"{self.branch} has moved on; its newest commit has a run of its own")
         pulls, causes = self._causes(commits)
         try:
+            self._refuse_elsewhere(spec)
             plan = self._plan(spec, main, text, pulls)
             record, comment = self._publish(plan, spec)
         except (ConcError, KeyboardInterrupt) as error:
@@ -90,8 +111,10 @@ class Publication:
         for pull in pulls:
             self.hub.say(pull.number, marker("release", self.name), words)
         commit = self._write_down(plan.order, main, record, causes)
-        self.edges.store.hide([f"{self.name}-pr{pull.number}" for pull in pulls])
-        return Released(record, plan.rebuilt, commit)
+        candidates = release_candidates(self.edges.store.reader.state(), record.release.label)
+        self.edges.store.hide([*(f"{self.name}-pr{pull.number}" for pull in pulls), *candidates])
+        page = announce(self.hub, self.edges, spec, commit, self.branch) if commit else ""
+        return Released(record, plan.rebuilt, commit, page=page)
 
     def _current(self) -> bool:
         """Whether what people ask for at the end of the branch is what is checked out here."""
@@ -103,6 +126,30 @@ class Publication:
             if self.hub.file_at(path, tip, MAX_BYTES) != (self.edges.repository.root / path).read_text("utf-8"):
                 return False
         return True
+
+    @property
+    def _is_fix(self) -> bool:
+        """Whether this is the branch of an older version, whose fixes touch that version only."""
+        return bool(LABEL.fullmatch(self.branch))
+
+    def _refuse_elsewhere(self, spec: Spec) -> None:
+        """`RefusedError` where a fix is not of its branch's version, or that version is the main branch's own still."""
+        if not self._is_fix:
+            return
+        if spec.label != self.branch:
+            raise RefusedError(
+                f"the branch {self.branch} asks for {spec.label}; it is for fixes of {self.branch} alone.",
+                hint="Set `version` in its config.yml back.",
+            )
+        main = self.hub.here.default_branch
+        path = f"environments/{self.name}/config.yml"
+        text = self._text(path, self.hub.tip(main), MAX_BYTES)
+        found = parse(SourceText(path, text), Problems()).data
+        if isinstance(found, dict) and found.get("version") == spec.config.version:
+            raise RefusedError(
+                f"{spec.label} is what {main} releases still: two branches would publish under one name.",
+                hint=f"Make the pull request against {main}.",
+            )
 
     def _causes(self, commits: Sequence[str]) -> tuple[list[PullFacts], tuple[Cause, ...]]:
         pulls: dict[int, PullFacts] = {}
@@ -125,13 +172,16 @@ class Publication:
         tested = self._tested(spec, main)
         if tested is not None:
             return _Plan(tested, "")
-        solved = solve(spec, main, Wish(), self.edges.settings, self.edges.reporter)
+        locked = self.edges.repository.locked_version(self.name)
+        start = self._last_candidate(spec, pulls) if spec.starts_anew(locked) else main
+        wish = Wish(refresh=start is None)
+        solved = solve(spec, start, wish, self.edges.settings, self.edges.reporter)
         last = pulls[-1] if pulls else None
         source = Source(
             commit=self.edges.repository.head(),
             pull_request=str(last.number) if last else "",
             author=asked_by(last, self.hub.here.bot) if last else "",
-            base_lock=base_digest(main),
+            base_lock=started_from(spec, main, locked),
         )
         lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)
         scripts = self.edges.repository.overrides(spec), self.edges.repository.hooks(spec)
@@ -139,10 +189,20 @@ class Publication:
         why = f"`{self.branch}` was not what the candidate was tested with" if pulls else ""
         return _Plan(order, why or "it came without a pull request")
 
+    def _last_candidate(self, spec: Spec, pulls: Sequence[PullFacts]) -> Lock | None:
+        """The lock of the newest candidate of a new version: what people have tried stays as much as it can."""
+        store, numbers = self.edges.store, {str(pull.number) for pull in pulls}
+        found = [one for one in store.reader.state().releases if one.complete and one.release.label == spec.label]
+        for standing in sorted(found, key=lambda one: one.finished or store.now(), reverse=True):
+            with suppress(ConcError, OSError):  # damaged: the next one, or nothing
+                if store.reader.record(standing.release).source.pull_request in numbers:
+                    return loads(store.layout.locked(standing.release).read_text("utf-8"))
+        return None
+
     def _tested(self, spec: Spec, main: Lock | None) -> Order | None:
         """A complete release of this very spec and lock, that passes for what would be built now."""
         store, reader = self.edges.store, self.edges.store.reader
-        base = base_digest(main)
+        base = started_from(spec, main, self.edges.repository.locked_version(self.name))
         for standing in reader.state().releases:
             if not standing.complete or standing.release.label != spec.label:
                 continue
@@ -169,7 +229,7 @@ class Publication:
         if not judged.report.passed:
             raise GateError(report.verdict_line(judged.report), hint=report.comment(judged.report, budget=30_000))
         before = published(record.release, edges)
-        stable = spec.config.stable or spec.config.version
+        stable = None if self._is_fix else spec.config.stable or spec.config.version
         done = publish_release(store, record.release, stable, self.asked, edges.reporter)
         for notice in done.notices:
             edges.reporter.warn(notice)

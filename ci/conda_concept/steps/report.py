@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conda_concept.conversation import PullFacts, RunFacts, asked_by, marker, may_build, ours, superseded
+from conda_concept.conversation import PullFacts, RunFacts, asked_by, asked_by_us, marker, may_build, ours, superseded
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
@@ -12,7 +12,7 @@ from conda_concept.proposal import Part, Proposal
 from conda_concept.render import diff as render_diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
-from conda_concept.steps.accept import Desk
+from conda_concept.steps.accept import Desk, line
 from conda_concept.steps.diff import compare
 
 
@@ -59,7 +59,7 @@ class Report:
         if not proposal.parts:
             hub.status(pull.head_sha, "success", "No environment is touched.")
             return Reported(pull, (), building=False, untouched=True)
-        trusted = may_build(hub.permission(asked_by(pull, hub.here.bot)))
+        trusted = asked_by_us(pull, hub.here.bot) or may_build(hub.permission(asked_by(pull, hub.here.bot)))
         machinery = render.machinery(paths)
         said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
         building = trusted and all(one.ready for one in said)
@@ -128,7 +128,9 @@ class Report:
 
     def _behind(self, name: str, proposal: Proposal) -> list[str]:
         main = self.desk.main
-        if name not in main.environments() or main.lock_text_at(name, proposal.base) == main.lock_text(name):
+        if name not in main.environments() or main.lock_text_at(name, proposal.base) == main.lock_text_at(
+            name, line(self.pull)
+        ):
             return []
         words = (
             f"{self.pull.base_branch} has a newer lock of {name} than this branch starts from. The merge will build "
@@ -149,7 +151,7 @@ class Report:
             inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
             hub.status(sha, "pending", "Solved; being built and tested.")
             try:
-                hub.dispatch(self.workflow, self.pull.base_branch, inputs)
+                hub.dispatch(self.workflow, hub.here.default_branch, inputs)
             except ConcError:
                 hub.status(sha, "error", f"Not your change: the build could not begin. `/build {sha}` tries again.")
                 raise

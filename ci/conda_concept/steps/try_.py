@@ -90,7 +90,8 @@ def _lock(attempt: Attempt, spec: Spec, edges: Edges) -> str:
     previous = loads(base) if base is not None else None
     heading = render_diff.Heading(spec.label, commit=attempt.source.commit, base=attempt.base)
     try:
-        solved = solve(spec, previous, Wish(), edges.settings, edges.reporter)
+        anew = bool(attempt.base) and spec.starts_anew(edges.repository.locked_version(attempt.name, attempt.base))
+        solved = solve(spec, previous, Wish(refresh=anew), edges.settings, edges.reporter)
     except ExplainedError as error:
         attempt.write("1-diff.md", unsolvable.comment(heading, error.explanation))
         raise

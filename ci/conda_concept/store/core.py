@@ -23,7 +23,7 @@ from conda_concept.store.reading import Reader
 from conda_concept.store.staging import Staged
 from conda_concept.store.usage import in_use
 
-_CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,31}-[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
+_CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,31}-[A-Za-z0-9][A-Za-z0-9_.]{0,63}(-rc[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)

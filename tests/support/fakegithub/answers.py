@@ -28,6 +28,9 @@ class Ask:
     query: dict[str, list[str]]
     body: Any
     token: str
+    #: The body as it came, and what it says that it is: an asset.
+    raw: bytes = b""
+    kind: str = ""
 
     def allow(self, scope: str, level: str) -> None:
         """403 where the token's job has no such permission; 401 without one that is known."""

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.support.fakegithub import issues, schema
+from tests.support.fakegithub import issues, releases, schema
 from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
 from tests.support.fakegithub.state import State
 
@@ -42,9 +42,16 @@ class FakeGitHub:
     invalid: list[str] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    #: So many writes are still done; then nothing is answered any more, as for a runner that dies. Negative: for ever.
+    life: int = -1
     #: Called before a request is answered: (method, path) -> None. A head that moves between two calls.
     before: Callable[[str, str], None] = lambda method, path: None  # noqa: ARG005 - does nothing
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def writes(self) -> int:
+        """How many changes were asked for."""
+        return sum(method != "GET" and not path.startswith("/_") for method, path, _ in self.asked)
 
     def count(self, method: str, path: str) -> int:
         """How often something was asked."""
@@ -103,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._beside(fake, method, path, raw)
                 return
             query = parse_qs(parts.query)
-            self._api(fake, method, path, Ask(fake.state, fake.url, method, path, query, _json(raw), token))
+            kind = self.headers.get("Content-Type") or ""
+            self._api(fake, method, path, Ask(fake.state, fake.url, method, path, query, _json(raw), token, raw, kind))
 
     def _beside(self, fake: FakeGitHub, method: str, path: str, raw: bytes) -> None:
         """What is not the API: the store of artifacts, which takes no token."""
@@ -125,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _api(self, fake: FakeGitHub, method: str, path: str, ask: Ask) -> None:
+        if fake.life == 0:
+            self._json(502, {"message": "Bad gateway"}, {})
+            return
+        fake.life -= 1 if method != "GET" and fake.life > 0 else 0
         fault = self._fault(fake, method, path, "before", "secondary", "forbidden", "rate")
         if fault:
             kinds = {
@@ -157,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(status, value, headers)
 
     def _route(self, fake: FakeGitHub, ask: Ask) -> tuple[int, Any, dict[str, str]]:
-        for route in (*ROUTES, *issues.ROUTES):
+        for route in (*ROUTES, *issues.ROUTES, *releases.ROUTES):
             found = re.fullmatch(f"/repos/{re.escape(ask.state.name)}{route.pattern}", ask.path)
             if found and route.method == ask.method:
                 ask.allow(route.scope, route.level)

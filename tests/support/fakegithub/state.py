@@ -75,6 +75,27 @@ class Artifact:
 
 
 @dataclass
+class Asset:
+    number: int
+    name: str
+    data: bytes
+    kind: str
+    state: str = "uploaded"
+
+
+@dataclass
+class Published:
+    """A release of GitHub's, draft or not."""
+
+    number: int
+    tag: str
+    name: str
+    body: str
+    draft: bool
+    assets: list[Asset] = field(default_factory=list)
+
+
+@dataclass
 class State:
     """One repository, `owner/name`, whose commits are in a real bare repository."""
 
@@ -85,6 +106,10 @@ class State:
     runs: dict[int, Run] = field(default_factory=dict)
     comments: list[Comment] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
+    releases: list[Published] = field(default_factory=list)
+    #: So many of the next uploads break off, and leave what GitHub leaves then.
+    broken_uploads: int = 0
+    lost_assets: int = 0
     statuses: list[dict[str, str]] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
@@ -143,13 +168,15 @@ class State:
         """A file at a ref."""
         return self.git("show", f"{ref}:{path}")
 
-    def open_pull(self, author: str, files: dict[str, str | None], *, branch: str = "", fork: str = "") -> Pull:
+    def open_pull(
+        self, author: str, files: dict[str, str | None], *, branch: str = "", fork: str = "", base: str = "main"
+    ) -> Pull:
         """A pull request with one commit, from a branch of this repository or of a fork."""
         number = self.next_number()
         branch = branch or f"change-{number}"
-        sha = self.commit(f"heads-{number}", files, start="refs/heads/main")
+        sha = self.commit(f"heads-{number}", files, start=f"refs/heads/{base}")
         self.git("update-ref", f"refs/pull/{number}/head", sha)
-        pull = Pull(number, author, sha, branch, fork or self.name)
+        pull = Pull(number, author, sha, branch, fork or self.name, base)
         self.pulls[number] = pull
         return pull
 

@@ -1,0 +1,191 @@
+"""quarter: bring a new version one step further, as far as it can go by itself, and say where it stands."""
+
+import datetime as dt
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from conda_concept import quarter as rules
+from conda_concept.conversation import IssueFacts, may_build, ours
+from conda_concept.document import MAX_BYTES, SourceText
+from conda_concept.errors import ConcError, InputError, RefusedError
+from conda_concept.forms import Filled, Form, digest, fill, read_form, written
+from conda_concept.github import Hub, issues
+from conda_concept.github.connect import asking
+from conda_concept.progress import Reporter
+from conda_concept.quarter import Wanted
+from conda_concept.render import quarter as render
+from conda_concept.repository import Repository, read_text
+from conda_concept.steps.quarterwork import Rehearsal, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What was looked at: each issue and where it stands, in a word."""
+
+    stands: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Where new versions are looked after: GitHub, and the checkout of the main branch."""
+
+    hub: Hub
+    main: Repository
+    reporter: Reporter
+    form: Form
+
+    @classmethod
+    def of(cls, hub: Hub, main: Repository, reporter: Reporter) -> "Office":
+        """With the form of the main branch, which is read once."""
+        text = read_text(main.root / rules.FORM, MAX_BYTES, rules.FORM)
+        return cls(hub, main, reporter, read_form(SourceText(rules.FORM, text)))
+
+    def attend(self, event_name: str, event: Mapping[str, Any], now: dt.datetime) -> Attended:
+        """Do what an event asks for; `now` with the zone in which quarters begin."""
+        match event_name:
+            case "issues":
+                return self._one(_issue(event), begin=True)
+            case "issue_comment":
+                return self._asked(event)
+            case "schedule":
+                opened = self.open_due(now)
+                return self._all(begin=frozenset(opened))
+            case "workflow_run":
+                return self._all()
+            case "workflow_dispatch":
+                return self._all(retry=True)
+            case _:
+                raise RefusedError(f"nothing is done for {event_name}.")
+
+    def open_due(self, now: dt.datetime) -> tuple[int, ...]:
+        """Open an issue for every environment whose quarter has begun, once; the numbers of those that are open.
+
+        One that people opened themselves counts, and one that was closed is not opened again.
+        """
+        configs = {name: self.main.spec(name).config for name in self.main.environments()}
+        numbers = []
+        for asked in rules.due(configs, now):
+            there = [
+                one for one in issues.issues(self.hub, rules.ISSUES, state="all") if self._asks(one) == asked.label
+            ]
+            if not there:
+                body = written(self.form, rules.answers(asked))
+                there = [issues.open_issue(self.hub, issues.IssueDraft(rules.title(asked), body, (rules.ISSUES,)))]
+            numbers += [one.number for one in there if one.is_open]
+        return tuple(numbers)
+
+    def ask(self, asked: Wanted, *, retry: bool) -> tuple[int, str]:
+        """Ask for a version from a terminal, as the form does: the issue's number, and where it stands.
+
+        The issue is opened once; the workflow does all the rest, for this one as for one from the form. `retry` says
+        what people say there.
+        """
+        Rehearsal(self.main, asked).show()
+        hub = self.hub
+
+        def look() -> IssueFacts | None:
+            return next((one for one in issues.issues(hub, rules.ISSUES) if self._asks(one) == asked.label), None)
+
+        def make() -> None:
+            body = written(self.form, rules.answers(asked))
+            with asking(f"open the issue for {asked.label}"):
+                hub.repository.create_issue(rules.title(asked), body, labels=[rules.ISSUES])
+
+        issue = issues.once(hub, look, make)
+        if retry:
+            with asking(f"comment on #{issue.number}"):
+                hub.repository.get_issue(issue.number).create_comment("/retry")
+        found = ours(hub.comments(issue.number), render.CHECKLIST, hub.here.bot)
+        return issue.number, render.stands(found.body) if found else "asked for; the checklist comes in a minute"
+
+    def _asks(self, issue: IssueFacts) -> str:
+        """The label that an issue asks for; empty where it cannot be said."""
+        with suppress(InputError):
+            return rules.wanted(self._fill(issue)).label
+        return ""
+
+    def _fill(self, issue: IssueFacts) -> Filled:
+        return fill(self.form, SourceText(f"issue #{issue.number}", issue.body))
+
+    # --- which issues -------------------------------------------------------------------------------------------
+
+    def _asked(self, event: Mapping[str, Any]) -> Attended:
+        """A comment: `/retry` on its first line, by somebody who may write."""
+        comment, issue = event["comment"], _issue(event)
+        line = str(comment.get("body") or "").replace("\r\n", "\n").split("\n", 1)[0].strip()
+        if event.get("action") != "created" or "pull_request" in event["issue"] or line != "/retry":
+            return Attended()
+        allowed = may_build(self.hub.permission(str(comment["user"]["login"])))
+        self.hub.react(int(comment["id"]), issue.number, "+1" if allowed else "confused")
+        return self._one(issue, begin=True, retry=True) if allowed else Attended()
+
+    def _all(self, *, begin: frozenset[int] = frozenset(), retry: bool = False) -> Attended:
+        """Every open issue that was begun, and those in `begin`; one that fails does not keep the others."""
+        stands: list[tuple[int, str]] = []
+        failed: ConcError | None = None
+        for issue in sorted(issues.issues(self.hub, rules.ISSUES), key=lambda one: one.number):
+            try:
+                stands += self._one(issue, begin=issue.number in begin, retry=retry).stands
+            except ConcError as error:
+                self.reporter.warn(f"#{issue.number}: {error}")
+                failed = error
+        if failed is not None:
+            raise failed
+        return Attended(tuple(stands))
+
+    def _one(self, issue: IssueFacts, *, begin: bool, retry: bool = False) -> Attended:
+        if rules.ISSUES not in issue.labels or not issue.is_open:
+            return Attended()
+        before = ours(self.hub.comments(issue.number), render.CHECKLIST, self.hub.here.bot)
+        if before is None and not begin:
+            return Attended()
+        known = render.digest_in(before.body) if before else ""
+        answer = self._refusal(issue, known)
+        if answer:
+            self.hub.say(issue.number, render.ANSWER, answer)
+            return Attended(((issue.number, "refused"),))
+        asked = rules.wanted(self._fill(issue))
+        work = Work(self.hub, issue, asked, retry)
+        return Attended(((issue.number, work.go_on(begun=before is not None)),))
+
+    def _refusal(self, issue: IssueFacts, known: str) -> str:
+        """Why an issue is not worked on, in words for its opener; empty where it is."""
+        hub = self.hub
+        if issue.author != hub.here.bot and not may_build(hub.permission(issue.author)):
+            return render.thanks(issue.author)
+        if known and known != digest(issue.body):
+            return render.edited()
+        try:
+            label = rules.wanted(self._fill(issue)).label
+        except InputError as error:
+            return render.not_taken(error.problems or (error.message,))
+        others = [one for one in issues.issues(hub, rules.ISSUES) if one.number < issue.number]
+        twins = [one.number for one in others if self._asks(one) == label] if not known else []
+        return render.twin(label, twins[0]) if twins else ""
+
+
+def _issue(event: Mapping[str, Any]) -> IssueFacts:
+    """The issue as the event has it: that text is acted on, whatever it is edited to afterwards."""
+    raw = event["issue"]
+    return IssueFacts(
+        number=int(raw["number"]),
+        author=str((raw.get("user") or {}).get("login") or ""),
+        title=str(raw.get("title") or ""),
+        body=str(raw.get("body") or ""),
+        is_open=raw.get("state", "open") == "open",
+        labels=tuple(str(one["name"]) for one in raw.get("labels") or ()),
+    )
+
+
+def zone(name: str) -> dt.tzinfo:
+    """The time zone of a site, by its name; `InputError` where this machine does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(
+            f"`time_zone: {name}` is no name of a time zone that this machine knows.",
+            hint="Names are as in /usr/share/zoneinfo: Australia/Sydney. Is the package `tzdata` installed?",
+        ) from error
