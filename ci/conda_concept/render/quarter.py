@@ -170,5 +170,6 @@ def pull_body(asked: Wanted, issue: IssueFacts, lines: str) -> str:
     return (
         f"{behalf}Asked for in #{issue.number}, which says how far it is. {what} The comment below shows what "
         f"changes; the lock itself is written by the release job, when this is merged."
-        f"\n\n{fenced(lines)}\n\nMerging publishes the candidate that was tested, moves the names, and makes the tag {code(asked.label)} and its release notes.\n"
+        f"\n\n{fenced(lines)}\n\nMerging publishes the candidate that was tested, moves the names, and makes the tag "
+        f"{code(asked.label)} and its release notes.\n"
     )
