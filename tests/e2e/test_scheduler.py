@@ -224,6 +224,7 @@ def test_a_job_that_somebody_deletes_is_nobodys_fault_and_made_anew(machine: Mac
     assert f"job {job} (build slow-26.11/" in said
     assert "was deleted (slurmstepd-node: error: *** JOB" in said
     assert "Nothing is wrong with what was asked for." in said
+    assert list(machine.root.glob("store/apps/conda_concept/releases/slow-26.11/*")) == []
 
 
 def test_a_killed_process_is_followed_by_one_that_picks_its_job_up(machine: Machine, slow: str) -> None:

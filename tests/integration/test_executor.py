@@ -116,7 +116,8 @@ def test_the_log_is_shown_while_the_job_runs_and_cannot_command_the_runner(jobs:
     )
     jobs.run(task(script))
     thread.join()
-    assert "│ first\n│ ::error::not ours\n│ ## [command]x �[2J\n" in said(jobs)
+    assert "│ first\n│ ::error::not ours\n" in said(jobs)
+    assert "│ ## [command]x �[2J\n" in said(jobs)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Scheduler:
         """
         argv = request.submit(self.pbs, attempt, resources, folder)
         for turn in range(1, TRIES + 1):
-            done = self._run(argv, folder)
+            done = self._submitted(argv, folder)
             said = " ".join((done.stderr + "\n" + done.stdout).split())
             lines = done.stdout.split()
             if done.returncode == 0 and lines and _NUMBER.fullmatch(lines[-1]):
@@ -58,6 +58,15 @@ class Scheduler:
             if number:
                 return number
         raise AssertionError("the loop returns or raises")
+
+    def _submitted(self, argv: list[str], folder: Path) -> Finished:
+        """What `qsub` said; one that did not end in time is a server that is away."""
+        if not Path(argv[0]).exists():
+            raise ToolError(f"there is no {argv[0]}.", hint="Look at `bin` in the site file's executor.")
+        try:
+            return self._run(argv, folder)
+        except ToolError as error:
+            return Finished(tuple(argv), 1, "", f"timed out: {error}")
 
     def look(self, number: str) -> View:
         """What is known of a job now; never raises."""

@@ -4,13 +4,14 @@ A job gets the order as a file and runs the same `conda-concept build` or `test`
 the store when it ends; nothing else comes back, and nothing secret goes in.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from conda_concept.download import fetch_all
-from conda_concept.errors import GateError, InputError
+from conda_concept.errors import ConcError, GateError, InputError
 from conda_concept.executor.jobs import Jobs
 from conda_concept.executor.task import Task
 from conda_concept.lockfile import loads
@@ -21,6 +22,7 @@ from conda_concept.steps.build import Built, Order
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.judge import Judged
 from conda_concept.store import Store
+from conda_concept.store.lease import read_holder
 from conda_concept.testing.junit import read_junit
 
 #: Exit codes of `test` that are results: passed, and not passed.
@@ -88,7 +90,8 @@ def build(order: Order, edges: Edges) -> Built:
     _download(order, text, jobs, edges)
     with edges.reporter.step(f"build {release} in a job"):
         words = ("build", order.spec.name, "--order", "{folder}/order.json")
-        jobs.run(_task(jobs, "build", release, words, {"order.json": text}))
+        task = _task(jobs, "build", release, words, {"order.json": text})
+        jobs.run(task, lambda host: _clear(release, store, host))
     return Built(store.reader.record(release), already=False)
 
 
@@ -106,6 +109,17 @@ def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
         files = {"order.json": _TEST.dump_json(handed).decode()}
         jobs.run(_task(jobs, "test", release, words, files))
     return Judged(store.reader.record(release), read_junit(store.layout.tests(release)), already=False)
+
+
+def _clear(release: Release, store: Store, host: str) -> None:
+    """Remove what a job that has ended left unfinished: no machine but its own could tell that its process is gone."""
+    holder = read_holder(store.layout.incomplete(release))
+    if holder is None or holder.identity.host != host:
+        return
+    at_once = store.site.retention.model_copy(update={"lock_hours": 0.0})
+    here = replace(store, site=store.site.model_copy(update={"retention": at_once}))
+    with suppress(ConcError), here.stage(release):
+        pass  # a build that is left before it is finished removes itself
 
 
 def _download(order: Order, text: str, jobs: Jobs, edges: Edges) -> None:
