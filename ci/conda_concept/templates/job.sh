@@ -27,8 +27,8 @@ before=$(ended_for_memory)
 stopped=no
 trap 'stopped=yes' TERM INT HUP XCPU
 env -i {% for word in assignments %}{{ word | sh }} {% endfor %}"TMPDIR=${PBS_JOBFS:-${TMPDIR:-/tmp}}" \
-{% for name in passed %}
-    ${{ '{' }}{{ name }}+"{{ name }}=${{ name }}"} \
+{% for word in passed %}
+    {{ word }} \
 {% endfor %}
    {% for word in argv %} {{ word | sh }}{% endfor %} >"$folder/out" 2>"$folder/log" </dev/null
 code=$?
