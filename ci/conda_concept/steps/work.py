@@ -130,12 +130,12 @@ def _download(order: Order, text: str, jobs: Jobs, edges: Edges) -> None:
             with edges.reporter.step(f"download {len(order.packages)} packages"):
                 fetched = fetch_all(order.packages, edges.assembler.cache, edges.reporter)
                 edges.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
-        case "queue":
+        case "queue" if not all(edges.assembler.cache.path(one).exists() for one in order.packages):
             with edges.reporter.step(f"download {len(order.packages)} packages in a job"):
                 words = ("build", order.spec.name, "--download-only", "--order", "{folder}/order.json")
                 jobs.run(_task(jobs, "download", release, words, {"order.json": text}))
-        case "job":
-            pass
+        case "queue" | "job":
+            pass  # all there, or the build's own job looks after it
 
 
 def _task(jobs: Jobs, step: str, release: Release, words: tuple[str, ...], files: dict[str, str]) -> Task:
