@@ -84,7 +84,7 @@ def script(task: Task, folder: Path, environment: Mapping[str, str], passed: Seq
     names = sorted({*PASSED, *passed} - {*environment, "TMPDIR"})
     return (
         templates()
-        .get_template("job.sh")
+        .get_template("job")
         .render(
             folder=str(folder),
             umask=f"{umask:04o}",

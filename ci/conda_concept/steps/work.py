@@ -4,6 +4,7 @@ A job gets the order as a file and runs the same `conda-concept build` or `test`
 the store when it ends; nothing else comes back, and nothing secret goes in.
 """
 
+import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,8 +142,10 @@ def _download(order: Order, text: str, jobs: Jobs, edges: Edges) -> None:
 def _task(jobs: Jobs, step: str, release: Release, words: tuple[str, ...], files: dict[str, str]) -> Task:
     pbs = jobs.pbs
     resources = {"build": pbs.build, "test": pbs.test or pbs.build, "download": pbs.download_job or pbs.build}[step]
+    # A build is named by what it makes; of tests, the same release may be asked other ones.
+    asked = hashlib.sha256(files["order.json"].encode()).hexdigest()[:8] if step == "test" else ""
     return Task(
-        key=f"{step}-{release.label}-{release.build_id}",
+        key="-".join(part for part in (step, release.label, release.build_id, asked) if part),
         what=f"{step} {release}",
         argv=(*jobs.command, *words, "--in-place", "--json", *jobs.flags),
         resources=resources,
