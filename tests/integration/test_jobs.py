@@ -366,4 +366,4 @@ def test_the_copy_has_all_that_the_program_needs() -> None:
     names = {name for name, _ in tool._files()}
     assert {"conda_concept/cli.py", "conda_concept/templates/job", "rattler/__init__.py", "pydantic/main.py"} <= names
     assert any(name.startswith("conda_concept-") and name.endswith("/METADATA") for name in names)
-    assert not any(name.startswith(("pytest/", "mypy/", "..")) or name.endswith((".pth", ".pyc")) for name in names)
+    assert not any(name.startswith(("pytest/", "mypy/", "..")) or name.endswith(".pyc") for name in names)
