@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -102,9 +103,11 @@ class Machine:
         (self.root / "repository" / "ci" / "sites" / f"{name}.yml").write_text(text)
 
     def start(self, *words: str, site: str = "here") -> subprocess.Popen[str]:
-        """A command that runs while the test goes on; the process is `conda-concept` itself."""
-        pipe = subprocess.PIPE
-        return subprocess.Popen(self.argv(*words, site=site), cwd="/", stdout=pipe, stderr=pipe, text=True)
+        """A step as GitHub's runner starts it: a shell with a script, whose one line begins with `exec`."""
+        script = self.root / "step.sh"
+        script.write_text(f"exec {shlex.join(self.argv(*words, site=site))}\n")
+        shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
+        return subprocess.Popen(shell, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def running(self, name: str) -> tuple[subprocess.Popen[str], str]:
         """A build whose job has begun, and the job's number."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -293,9 +294,21 @@ def test_a_slow_qdel_finishes_though_the_waiting_process_is_killed(jobs: Jobs, p
     process.send_signal(signal.SIGINT)
     until(lambda: (note := Home(jobs.folder / "build-x-1").read()) is not None and note.given_up)
     time.sleep(0.5)
-    process.kill()  # the runner has waited long enough
+    for one in [*descendants(process.pid), process.pid]:  # the runner has waited long enough, and kills the whole tree
+        os.kill(one, signal.SIGKILL)
     process.communicate()
     until(lambda: not pbs.live())
+
+
+def descendants(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                child = int(path.parent.name)
+                found += [child, *descendants(child)]
+    return found
 
 
 def test_a_qdel_that_fails_is_made_up_for_by_whoever_comes_next(jobs: Jobs, pbs: FakePbs) -> None:

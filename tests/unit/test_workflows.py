@@ -102,3 +102,12 @@ def test_no_required_check_can_be_skipped_by_its_paths(path: Path) -> None:
 def test_everything_on_the_site_for_an_environment_waits_in_one_queue() -> None:
     jobs = (load(FOLDER / "build.yml")["jobs"]["build"], load(FOLDER / "release.yml")["jobs"]["release"])
     assert {job["concurrency"]["group"] for job in jobs} == {"site-${{ matrix.environment }}"}
+
+
+@pytest.mark.parametrize(("file", "job"), [("build.yml", "build"), ("release.yml", "release")])
+def test_whoever_waits_for_a_job_is_the_process_that_a_cancelled_run_signals(file: str, job: str) -> None:
+    """GitHub's runner signals the step's shell alone, which hands nothing on; see its documentation on cancelling."""
+    (line,) = [
+        step["run"] for step in load(FOLDER / file)["jobs"][job]["steps"] if "conda-concept" in step.get("run", "")
+    ]
+    assert line.startswith("exec tool/.venv/bin/conda-concept ")

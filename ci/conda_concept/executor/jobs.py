@@ -31,7 +31,7 @@ from conda_concept.store.lease import Lease, Taker
 
 #: Hours that a scheduler may give no answer before we stop asking; the job is left alone.
 SILENT_HOURS = 2.0
-#: Seconds for `qdel` when a job is given up. GitHub's runner kills us after ten, but not what we have started.
+#: Seconds for `qdel` when a job is given up.
 DELETE_SECONDS = 120.0
 
 

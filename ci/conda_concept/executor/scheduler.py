@@ -9,7 +9,7 @@ from conda_concept.errors import SchedulerError, ToolError
 from conda_concept.executor import request
 from conda_concept.executor.answers import read_jobs, read_view
 from conda_concept.executor.task import Attempt, Facts, Gone, Silent, View
-from conda_concept.run import CLEAN_ENVIRONMENT, Finished, run
+from conda_concept.run import CLEAN_ENVIRONMENT, Finished, find_tool, run
 from conda_concept.settings import PbsExecutor, Resources
 
 #: Seconds that one of its programs may take; a busy server answers late, not never.
@@ -97,15 +97,17 @@ class Scheduler:
         return next((job.number for job in jobs if job.name == attempt.name), "")
 
     def delete(self, number: str, seconds: float) -> bool:
-        """Delete a job, for so many seconds at most; whether it is known to be gone.
+        """Delete a job, for so many seconds at most; whether the scheduler has taken the wish, or the job is over.
 
-        Its program is in a session of its own: if we are killed meanwhile, it still finishes.
+        `qdel` is nobody's child (`setsid --fork`): GitHub's runner kills us with all our children ten seconds after a
+        run is cancelled, and a busy server may need longer. So its exit code is not known; where it fails, it says so.
         """
+        argv = [str(find_tool("setsid")), "--fork", *request.delete(self.pbs, number)]
         try:
-            done = run(request.delete(self.pbs, number), env=self._environment, timeout=seconds, check=False)
+            done = run(argv, env=self._environment, timeout=seconds, check=False)
         except ToolError:
-            return False
-        return done.returncode == 0 or self.over(number)
+            return self.over(number)
+        return not (done.stdout + done.stderr).strip() or self.over(number)
 
     def over(self, number: str) -> bool:
         """Whether a job has ended, or is not known (any more)."""
