@@ -177,7 +177,7 @@ class Squash(Strict):
 
 #: `4GB`: a number and a unit, as `qsub` takes it.
 Amount = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(MB|GB|TB)$")]
-#: `04:00:00`, in quotes: YAML reads a bare one as a number of seconds.
+#: `"04:00:00"`, in quotes: YAML reads a bare 10:00:00 as a number of seconds.
 Walltime = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$")]
 #: A word that no shell, no comma list and no percent rule takes apart.
 PlainWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@][A-Za-z0-9_@.+:/=-]*$")]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,8 @@ executor:
   build: {{queue: {queue}, cpus: 1, memory: 900MB, walltime: "{walltime}"}}
   test: {{cpus: 2, memory: 900MB, walltime: "00:05:00"}}
   variables: {variables}
+  download: {download}
+  download_job: {{cpus: 1, memory: 500MB, walltime: "00:05:00"}}
   poll_seconds: 0.5
   settle_seconds: 3
   queue_hours: {hours}
@@ -92,16 +95,19 @@ class Machine:
         locked = self.concept("lock", name)
         assert locked.returncode == 0, locked.stderr
 
-    def site(self, name: str, *, queue: str = "normal", walltime: str = "00:05:00", hours: float = 1) -> None:
+    def site(self, name: str, **changes: str) -> None:
         """A site file."""
+        usual = {"queue": "normal", "walltime": "00:05:00", "hours": "1", "download": "here"}
         variables = json.dumps(dict(self.slurm.variables))
-        text = SITE.format(root=self.root, variables=variables, queue=queue, walltime=walltime, hours=hours)
+        text = SITE.format(root=self.root, variables=variables, **usual | changes)
         (self.root / "repository" / "ci" / "sites" / f"{name}.yml").write_text(text)
 
     def start(self, *words: str, site: str = "here") -> subprocess.Popen[str]:
-        """A command that runs while the test goes on; the process is `conda-concept` itself."""
-        pipe = subprocess.PIPE
-        return subprocess.Popen(self.argv(*words, site=site), cwd="/", stdout=pipe, stderr=pipe, text=True)
+        """A step as GitHub's runner starts it: a shell with a script, whose one line begins with `exec`."""
+        script = self.root / "step.sh"
+        script.write_text(f"exec {shlex.join(self.argv(*words, site=site))}\n")
+        shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
+        return subprocess.Popen(shell, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def running(self, name: str) -> tuple[subprocess.Popen[str], str]:
         """A build whose job has begun, and the job's number."""
@@ -179,10 +185,12 @@ def test_a_release_is_built_and_tested_in_jobs_and_published(machine: Machine) -
     until(machine.slurm.live, "the endless job")
     before = set(machine.slurm.jobs())
     machine.environment("tiny", "python", "hello")
-    done = machine.concept("try", "tiny", "--publish", "--json")
+    machine.site("far", download="queue")
+    done = machine.concept("try", "tiny", "--publish", "--json", site="far")
     assert done.returncode == 0, done.stderr
     submitted = {number: state for number, state in machine.slurm.jobs().items() if number not in before}
-    assert list(submitted.values()) == ["COMPLETED", "COMPLETED"], done.stderr
+    assert list(submitted.values()) == ["COMPLETED"] * 3, done.stderr
+    assert "download 2 packages in a job" in done.stderr
     assert "│ install into a clean prefix" in done.stderr
     lines = json.loads(done.stdout)["lines"]
     said = machine.user.bash(". /usr/share/modules/init/bash; " + "; ".join([*lines[:-1], "hello"]))
@@ -191,7 +199,7 @@ def test_a_release_is_built_and_tested_in_jobs_and_published(machine: Machine) -
     assert 'name="workers" value="2"' in tests.read_text()  # the CPUs of its job; the build had one
     again = machine.concept("build", "tiny")
     assert "nothing to build" in again.stderr
-    assert len(machine.slurm.jobs()) == len(before) + 2
+    assert len(machine.slurm.jobs()) == len(before) + 3
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +232,7 @@ def test_a_job_that_somebody_deletes_is_nobodys_fault_and_made_anew(machine: Mac
     assert f"job {job} (build slow-26.11/" in said
     assert "was deleted (slurmstepd-node: error: *** JOB" in said
     assert "Nothing is wrong with what was asked for." in said
+    assert list(machine.root.glob("store/apps/conda_concept/releases/slow-26.11/*")) == []
 
 
 def test_a_killed_process_is_followed_by_one_that_picks_its_job_up(machine: Machine, slow: str) -> None:
@@ -266,7 +275,7 @@ def test_a_queue_that_says_no_or_never_begins(machine: Machine) -> None:
     assert refused.returncode == 15
     assert "invalid partition specified: nowhere" in refused.stderr
     assert "Look at `queue` there" in refused.stderr
-    machine.site("closed", queue="closed", hours=0.0005)
+    machine.site("closed", queue="closed", hours="0.0005")
     closed = machine.concept("build", "waiting", site="closed")
     assert closed.returncode == 15
     assert "did not begin within 0.0005 hours, so it was deleted" in closed.stderr

@@ -149,3 +149,12 @@ def test_every_status_is_the_one_that_is_required() -> None:
     assert CONTEXT == "conda-concept"
     sources = (FOLDER.parents[1] / "ci" / "conda_concept").rglob("*.py")
     assert [path.name for path in sources if "create_status(" in path.read_text("utf-8")] == ["hub.py"]
+
+
+@pytest.mark.parametrize(("file", "job"), [("build.yml", "build"), ("release.yml", "release")])
+def test_whoever_waits_for_a_job_is_the_process_that_a_cancelled_run_signals(file: str, job: str) -> None:
+    """GitHub's runner signals the step's shell alone, which hands nothing on; see its documentation on cancelling."""
+    (line,) = [
+        step["run"] for step in load(FOLDER / file)["jobs"][job]["steps"] if "conda-concept" in step.get("run", "")
+    ]
+    assert line.startswith("exec tool/.venv/bin/conda-concept ")

@@ -43,11 +43,11 @@ _STATUS: Mapping[int, Reason] = {
 _WORDS: tuple[tuple[Reason, str], ...] = (
     ("walltime", r"job killed: (?:walltime|cput) .*|.*DUE TO TIME LIMIT.*|.*walltime .* exceeded limit.*"),
     ("memory", r"job killed: v?mem .*|.*(?:memory|mem) .*exceeded limit.*|.*exceeded (?:job |step )?memory limit.*"),
-    ("memory", r".*oom[-_]kill.*|.*Out Of Memory.*|.*[Cc]group mem(?:ory|sw)? limit exceeded.*"),
+    ("memory", r".*oom[-_]kill.*|.*out of memory.*|.*cgroup mem(?:ory|sw)? limit exceeded.*"),
     ("cpus", r"job killed: ncpus .*"),
-    ("disk", r".*jobfs .*exceeded.*|.*[Dd]isk quota exceeded.*|.*No space left on device.*"),
+    ("disk", r".*jobfs .*exceeded.*|.*disk quota exceeded.*|.*No space left on device.*"),
     ("node", r".*DUE TO NODE FAILURE.*|.*DUE TO PREEMPTION.*|.*(?:node|vnode)s? .*(?:failed|down).*"),
-    ("deleted", r".*CANCELLED AT .*|.*deleted by .*|.*[Jj]ob deleted.*"),
+    ("deleted", r".*CANCELLED AT .*|.*deleted by .*|.*job deleted.*"),
 )
 
 
@@ -129,7 +129,7 @@ def ending(left: Left | None, facts: Facts | None, said: str) -> Ending:
         return Ended(_STATUS.get(status, "lost"), _last(said, facts) or f"exit status {status}")
     for text in (said, facts.comment if facts else ""):
         for reason, pattern in _WORDS:
-            found = re.search(rf"(?m)^(?:=>> PBS: )?(?:{pattern})$", text)
+            found = re.search(rf"(?im)^(?:=>> PBS: )?(?:{pattern})$", text)
             if found and not (reason == "node" and left is not None):
                 return Ended(reason, " ".join(found[0].split()))
     if left is not None and left.oom:

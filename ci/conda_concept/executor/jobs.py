@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conda_concept.errors import BusyError, SchedulerError
+from conda_concept.errors import BusyError, SchedulerError, ToolError
 from conda_concept.executor import request, verdict
 from conda_concept.executor.answers import STATES, ending, read_left, told
-from conda_concept.executor.follow import Follower
+from conda_concept.executor.follow import Follower, quoted
 from conda_concept.executor.note import Home, Note, durable
 from conda_concept.executor.process import private, umask, undisturbed
 from conda_concept.executor.scheduler import Scheduler
@@ -31,7 +31,7 @@ from conda_concept.store.lease import Lease, Taker
 
 #: Hours that a scheduler may give no answer before we stop asking; the job is left alone.
 SILENT_HOURS = 2.0
-#: Seconds for `qdel` when a job is given up. GitHub's runner kills us after ten, but not what we have started.
+#: Seconds for `qdel` when a job is given up.
 DELETE_SECONDS = 120.0
 
 
@@ -59,11 +59,12 @@ class Jobs:
         """The site's settings."""
         return self.scheduler.pbs
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task, over: Callable[[str], None] = lambda _host: None) -> Outcome:
         """Do a task in a job, or go on with the job that is doing it; its result.
 
         Raises what the command would have raised in place, `SchedulerError` for a job that was ended from outside, and
-        `BusyError` where another process looks after this very task. An interrupt deletes the job and goes on.
+        `BusyError` where another process looks after this very task. An interrupt deletes the job and goes on. `over`
+        is called when a job is known to have ended without a result, with the name of the machine that it ran on.
         """
         home = Home(self.folder / task.key)
         with explained(f"use {self.folder} for jobs"):
@@ -71,7 +72,7 @@ class Jobs:
             private(home.path)
             self._sweep()
         with self.taker.held(home.path / "waiting", f"waiting for {task.what}", wait=60) as lease:
-            return _Watch(self, task, home, lease).run()
+            return _Watch(self, task, home, lease, over).run()
 
     def _sweep(self) -> None:
         """Once more delete the jobs that were given up when the scheduler did not listen."""
@@ -94,6 +95,7 @@ class _Watch:
     task: Task
     home: Home
     lease: Lease
+    over: Callable[[str], None]
     attempt: Attempt | None = None
     told: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -137,7 +139,7 @@ class _Watch:
             left = self._settle(lambda: self._left() is not None) and self._left()
             if not left or left.code not in self.task.answers or left.stopped:
                 self.jobs.reporter.say(f"job {number} ended meanwhile without a result: it is submitted anew")
-                self._forget()
+                self._end()
                 return False
         return True
 
@@ -167,13 +169,13 @@ class _Watch:
             environment = {**jobs.environment, **{name: str(task.resources.cpus) for name in threads}}
             durable(folder / "script", request.script(task, folder, environment, jobs.passed, umask()))
             durable(folder / "go", "")
+            self.attempt = attempt
             self.home.write(Note(attempt))
-        self.attempt = attempt
         try:
             number = jobs.scheduler.submit(attempt, task.resources, folder)
-        except SchedulerError:
+        except (SchedulerError, ToolError):
             self.home.withdraw(attempt)  # should it be there all the same, it does nothing
-            self._forget()
+            self.home.discard()
             raise
         self._know(number)
         where = f" in queue {task.resources.queue}" if task.resources.queue else ""
@@ -195,11 +197,12 @@ class _Watch:
         while True:
             follower.pump()
             left = self._left()
-            if left == Left(0):
+            if left is not None and left.code == 0:
                 break
             now = time.monotonic()
             if now - breath > 60:
-                self.lease.refresh()
+                with explained(f"go on waiting for job {self._number}"):
+                    self.lease.refresh()
                 breath = now
             if now - asked >= pause:
                 asked, pause = now, min(pause * 2, pbs.poll_seconds)
@@ -211,7 +214,9 @@ class _Watch:
                 if isinstance(view, Gone) or (isinstance(view, Facts) and view.over):
                     self._settle(lambda: self._left() is not None)
                     left = self._left()
-                    break
+                    again = self.jobs.scheduler.look(self._number) if left is None else view
+                    if not isinstance(again, Facts) or again.over:  # a server that has just come up may have forgotten
+                        break
                 self._patience(view)
             time.sleep(min(1.0, pbs.poll_seconds))
         self._settle(lambda: left is None or (self._folder / "log").exists())
@@ -260,20 +265,23 @@ class _Watch:
 
     def _conclude(self, left: Left | None, facts: Facts | None) -> Outcome:
         folder, number, task = self._folder, self._number, self.task
-        if left != Left(0):
+        done = left is not None and left.code == 0
+        if not done:
             self._settle(lambda: self._read("scheduler") != "" or (left is not None and not left.stopped))
             for line in self._read("scheduler").splitlines()[-30:]:
-                self.jobs.reporter.say(f"scheduler: {line}")
-        end = Exited(0) if left == Left(0) else ending(left, facts, self._read("scheduler"))
+                self.jobs.reporter.say(quoted(line))
+        end = Exited(0) if done else ending(left, facts, self._read("scheduler"))
         out = self._read("out")
-        self._forget()
         match end:
             case Exited(code) if code in task.answers:
+                self.home.discard()
                 shutil.rmtree(folder, ignore_errors=True)
                 return Outcome(code, out)
             case Exited(code):
+                self._end()
                 raise verdict.failed(task, number, code, out, str(folder))
             case Ended():
+                self._end()
                 raise verdict.ended(task, number, end, str(folder))
 
     def give_up(self, why: str) -> bool:
@@ -281,23 +289,29 @@ class _Watch:
         if self.attempt is None:
             return True
         scheduler, say = self.jobs.scheduler, self.jobs.reporter.say
-        self.home.write(Note(self.attempt, given_up=True))  # whoever comes next goes on with this
-        self.home.withdraw(self.attempt)
+        with suppress(OSError):  # the job has to go even where the disk is full
+            self.home.write(Note(self.attempt, given_up=True))  # whoever comes next goes on with this
+        with suppress(OSError):
+            self.home.withdraw(self.attempt)
         number = self._number or self._read("number").strip() or scheduler.find(self.attempt)
         if not number:
-            self._forget()
+            self.home.discard()
             return True
         say(f"deleting job {number}: {why} …")
         if not scheduler.delete(number, DELETE_SECONDS):
             self.jobs.reporter.warn(f"job {number} could not be deleted; the next run tries again.")
             return False
         self._settle(lambda: scheduler.over(number))
-        self._forget()
+        self._end()
         say(f"deleted job {number}")
         return True
 
-    def _forget(self) -> None:
+    def _end(self) -> None:
+        """The present job has ended, without a result: the next process makes a new one."""
         self.home.discard()
+        host = self._read("host").strip()
+        if host:
+            self.over(host)
 
     def _left(self) -> Left | None:
         return read_left(self._read("exit"))

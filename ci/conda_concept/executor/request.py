@@ -81,15 +81,16 @@ def delete(pbs: PbsExecutor, number: str) -> list[str]:
 
 def script(task: Task, folder: Path, environment: Mapping[str, str], passed: Sequence[str], umask: int) -> str:
     """The job's script. `environment` is all that its command sees, beside `passed` variables of the job itself."""
-    names = [name for name in (*PASSED, *passed) if name not in environment]
+    names = sorted({*PASSED, *passed} - {*environment, "TMPDIR"})
     return (
         templates()
-        .get_template("job.sh")
+        .get_template("job")
         .render(
             folder=str(folder),
             umask=f"{umask:04o}",
             assignments=[f"{name}={value}" for name, value in sorted(environment.items())],
-            passed=sorted(set(names) - {"TMPDIR"}),
+            # `NAME=value` if the job has that variable; names are identifiers, which Settings and Site see to.
+            passed=[f'${{{name}+"{name}=${name}"}}' for name in names],
             argv=[word.replace("{folder}", str(folder)) for word in task.argv],
         )
     )

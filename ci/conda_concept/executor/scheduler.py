@@ -9,7 +9,7 @@ from conda_concept.errors import SchedulerError, ToolError
 from conda_concept.executor import request
 from conda_concept.executor.answers import read_jobs, read_view
 from conda_concept.executor.task import Attempt, Facts, Gone, Silent, View
-from conda_concept.run import CLEAN_ENVIRONMENT, Finished, run
+from conda_concept.run import CLEAN_ENVIRONMENT, Finished, find_tool, run
 from conda_concept.settings import PbsExecutor, Resources
 
 #: Seconds that one of its programs may take; a busy server answers late, not never.
@@ -45,7 +45,7 @@ class Scheduler:
         """
         argv = request.submit(self.pbs, attempt, resources, folder)
         for turn in range(1, TRIES + 1):
-            done = self._run(argv, folder)
+            done = self._submitted(argv, folder)
             said = " ".join((done.stderr + "\n" + done.stdout).split())
             lines = done.stdout.split()
             if done.returncode == 0 and lines and _NUMBER.fullmatch(lines[-1]):
@@ -58,6 +58,15 @@ class Scheduler:
             if number:
                 return number
         raise AssertionError("the loop returns or raises")
+
+    def _submitted(self, argv: list[str], folder: Path) -> Finished:
+        """What `qsub` said; one that did not end in time is a server that is away."""
+        if not Path(argv[0]).exists():
+            raise ToolError(f"there is no {argv[0]}.", hint="Look at `bin` in the site file's executor.")
+        try:
+            return self._run(argv, folder)
+        except ToolError as error:
+            return Finished(tuple(argv), 1, "", f"timed out: {error}")
 
     def look(self, number: str) -> View:
         """What is known of a job now; never raises."""
@@ -88,15 +97,17 @@ class Scheduler:
         return next((job.number for job in jobs if job.name == attempt.name), "")
 
     def delete(self, number: str, seconds: float) -> bool:
-        """Delete a job, for so many seconds at most; whether it is known to be gone.
+        """Delete a job, for so many seconds at most; whether the scheduler has taken the wish, or the job is over.
 
-        Its program is in a session of its own: if we are killed meanwhile, it still finishes.
+        `qdel` is nobody's child (`setsid --fork`): GitHub's runner kills us with all our children ten seconds after a
+        run is cancelled, and a busy server may need longer. So its exit code is not known; where it fails, it says so.
         """
+        argv = [str(find_tool("setsid")), "--fork", *request.delete(self.pbs, number)]
         try:
-            done = run(request.delete(self.pbs, number), env=self._environment, timeout=seconds, check=False)
+            done = run(argv, env=self._environment, timeout=seconds, check=False)
         except ToolError:
-            return False
-        return done.returncode == 0 or self.over(number)
+            return self.over(number)
+        return not (done.stdout + done.stderr).strip() or self.over(number)
 
     def over(self, number: str) -> bool:
         """Whether a job has ended, or is not known (any more)."""

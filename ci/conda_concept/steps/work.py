@@ -4,13 +4,15 @@ A job gets the order as a file and runs the same `conda-concept build` or `test`
 the store when it ends; nothing else comes back, and nothing secret goes in.
 """
 
-from dataclasses import dataclass
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from conda_concept.download import fetch_all
-from conda_concept.errors import GateError, InputError
+from conda_concept.errors import ConcError, GateError, InputError
 from conda_concept.executor.jobs import Jobs
 from conda_concept.executor.task import Task
 from conda_concept.lockfile import loads
@@ -21,6 +23,7 @@ from conda_concept.steps.build import Built, Order
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.judge import Judged
 from conda_concept.store import Store
+from conda_concept.store.lease import read_holder
 from conda_concept.testing.junit import read_junit
 
 #: Exit codes of `test` that are results: passed, and not passed.
@@ -89,7 +92,8 @@ def build(order: Order, edges: Edges) -> Built:
     _download(order, text, jobs, edges)
     with edges.reporter.step(f"build {release} in a job"):
         words = ("build", order.spec.name, "--order", "{folder}/order.json")
-        jobs.run(_task(jobs, "build", release, words, {"order.json": text}))
+        task = _task(jobs, "build", release, words, {"order.json": text})
+        jobs.run(task, lambda host: _clear(release, store, host))
     return Built(store.reader.record(release), already=False)
 
 
@@ -109,6 +113,17 @@ def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
     return Judged(store.reader.record(release), read_junit(store.layout.tests(release)), already=False)
 
 
+def _clear(release: Release, store: Store, host: str) -> None:
+    """Remove what a job that has ended left unfinished: no machine but its own could tell that its process is gone."""
+    holder = read_holder(store.layout.incomplete(release))
+    if holder is None or holder.identity.host != host:
+        return
+    at_once = store.site.retention.model_copy(update={"lock_hours": 0.0})
+    here = replace(store, site=store.site.model_copy(update={"retention": at_once}))
+    with suppress(ConcError), here.stage(release):
+        pass  # a build that is left before it is finished removes itself
+
+
 def _download(order: Order, text: str, jobs: Jobs, edges: Edges) -> None:
     """Have the archives in the shared cache before a job starts that has no network."""
     release = building.release_of(order, edges.store)
@@ -117,19 +132,21 @@ def _download(order: Order, text: str, jobs: Jobs, edges: Edges) -> None:
             with edges.reporter.step(f"download {len(order.packages)} packages"):
                 fetched = fetch_all(order.packages, edges.assembler.cache, edges.reporter)
                 edges.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
-        case "queue":
+        case "queue" if not all(edges.assembler.cache.path(one).exists() for one in order.packages):
             with edges.reporter.step(f"download {len(order.packages)} packages in a job"):
                 words = ("build", order.spec.name, "--download-only", "--order", "{folder}/order.json")
                 jobs.run(_task(jobs, "download", release, words, {"order.json": text}))
-        case "job":
-            pass
+        case "queue" | "job":
+            pass  # all there, or the build's own job looks after it
 
 
 def _task(jobs: Jobs, step: str, release: Release, words: tuple[str, ...], files: dict[str, str]) -> Task:
     pbs = jobs.pbs
     resources = {"build": pbs.build, "test": pbs.test or pbs.build, "download": pbs.download_job or pbs.build}[step]
+    # A build is named by what it makes; of tests, the same release may be asked other ones.
+    asked = hashlib.sha256(files["order.json"].encode()).hexdigest()[:8] if step == "test" else ""
     return Task(
-        key=f"{step}-{release.label}-{release.build_id}",
+        key="-".join(part for part in (step, release.label, release.build_id, asked) if part),
         what=f"{step} {release}",
         argv=(*jobs.command, *words, "--in-place", "--json", *jobs.flags),
         resources=resources,

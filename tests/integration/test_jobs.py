@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from conda_concept.errors import BuildError, BusyError, ConcError, RefusedError, SchedulerError
+from conda_concept.executor import tool
 from conda_concept.executor.jobs import Jobs
 from conda_concept.executor.note import Home, Note
 from conda_concept.executor.request import script as job_script
@@ -116,7 +118,8 @@ def test_the_log_is_shown_while_the_job_runs_and_cannot_command_the_runner(jobs:
     )
     jobs.run(task(script))
     thread.join()
-    assert "│ first\n│ ::error::not ours\n│ ## [command]x �[2J\n" in said(jobs)
+    assert "│ first\n│ ::error::not ours\n" in said(jobs)
+    assert "│ ## [command]x �[2J\n" in said(jobs)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def waiter(pbs: FakePbs, folder: Path, script: str) -> subprocess.Popen[str]:
     """A process that waits for the task, as `conda-concept` does: a signal is an interrupt."""
     code = (
         "import signal, sys; from pathlib import Path; from conda_concept import cli\n"
-        "from tests.integration.test_executor import FakePbs, make_jobs, task\n"
+        "from tests.integration.test_jobs import FakePbs, make_jobs, task\n"
         "signal.signal(signal.SIGTERM, cli._interrupted)\n"
         "make_jobs(FakePbs(Path(sys.argv[1])), Path(sys.argv[2])).run(task(sys.argv[3]))\n"
     )
@@ -291,9 +294,21 @@ def test_a_slow_qdel_finishes_though_the_waiting_process_is_killed(jobs: Jobs, p
     process.send_signal(signal.SIGINT)
     until(lambda: (note := Home(jobs.folder / "build-x-1").read()) is not None and note.given_up)
     time.sleep(0.5)
-    process.kill()  # the runner has waited long enough
+    for one in [*descendants(process.pid), process.pid]:  # the runner has waited long enough, and kills the whole tree
+        os.kill(one, signal.SIGKILL)
     process.communicate()
     until(lambda: not pbs.live())
+
+
+def descendants(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                child = int(path.parent.name)
+                found += [child, *descendants(child)]
+    return found
 
 
 def test_a_qdel_that_fails_is_made_up_for_by_whoever_comes_next(jobs: Jobs, pbs: FakePbs) -> None:
@@ -339,3 +354,29 @@ def test_a_folder_that_others_own_is_refused(pbs: FakePbs, open_dir: Path) -> No
     os.chown(folder, 65534, -1)
     with pytest.raises(RefusedError, match="belongs to somebody else"):
         make_jobs(pbs, folder).run(task("true"))
+
+
+def test_the_copy_that_jobs_run_is_made_once_for_each_state_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "module.py"
+    source.write_text("one")
+    monkeypatch.setattr(tool, "_files", lambda: iter([("conda_concept/module.py", source), ("other.so", source)]))
+    first = tool.tool(tmp_path / "tools")
+    made = Path(first.python_path)
+    assert (made / "conda_concept" / "module.py").read_text() == "one"
+    source.write_text("two")
+    second = tool.tool(tmp_path / "tools")
+    assert second != first
+    assert (made / "conda_concept" / "module.py").read_text() == "one"  # a job may still run it
+    long_ago = time.time() - 61 * 86400
+    os.utime(made, (long_ago, long_ago))
+    assert tool.tool(tmp_path / "tools") == second
+    assert [str(path) for path in (tmp_path / "tools").iterdir()] == [second.python_path]
+
+
+def test_the_copy_has_all_that_the_program_needs() -> None:
+    names = {name for name, _ in tool._files()}
+    assert {"conda_concept/cli.py", "conda_concept/templates/job", "rattler/__init__.py", "pydantic/main.py"} <= names
+    assert any(name.startswith("conda_concept-") and name.endswith("/METADATA") for name in names)
+    assert not any(name.startswith(("pytest/", "mypy/", "..")) or name.endswith(".pyc") for name in names)
