@@ -18,7 +18,7 @@ import rattler
 from installer import install as install_wheel
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
-from rattler.exceptions import InstallerError
+from rattler.exceptions import ConversionError, ExtractError, InstallerError, IoError
 from rattler.install.installer import InstallerReporter
 
 from conda_concept.download import Cache
@@ -114,7 +114,14 @@ def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)
-    own = await rattler.RepoDataRecord.from_package_archive(archive)
+    try:
+        own = await rattler.RepoDataRecord.from_package_archive(archive)
+    except (ExtractError, IoError, ConversionError) as error:
+        text = " ".join(str(error).split())
+        raise IntegrityError(
+            f"{archive.name} has the bytes that the lock says, but is no conda package: {text}.",
+            hint="Tell the channel's owner, or ask for another build of it.",
+        ) from error
     said = (own.name.normalized, str(own.version), str(own.build))
     locked = (package.name, package.version, package.build)
     if said != locked:

@@ -17,7 +17,7 @@ from conda_concept import cli
 from conda_concept.localchannel import index, write_interpreter, write_package
 from conda_concept.run import run
 from conda_concept.testing.junit import read_junit
-from tests.support.hostmpi import HOOK, PROGRAM, external, host_tree, hydro, openmpi, openssh
+from tests.support.hostmpi import HOOK, PROGRAM, SITE_PACKAGES, external, host_tree, hydro, openmpi, openssh
 from tests.support.user import OrdinaryUser
 
 SITE = """\
@@ -43,6 +43,7 @@ version: "26.11"
 remove:
   openssh: ["**"]
   openmpi: [lib/libmpi.so.40.*, lib/openmpi/**, share/**]
+  hydro: ["lib/**/hydro_draft.py"]
 replace:
   openmpi:
     root: "{{openmpi}}"
@@ -161,6 +162,7 @@ def tree(host: Host) -> Path:
 def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> None:
     apps, made = host.root / "apps" / "openmpi", host.record("replaced")["integration"]
     assert made["removed"] == [
+        ["hydro", [f"{SITE_PACKAGES}/hydro_draft.py"]],
         ["openmpi", ["lib/libmpi.so.40.30.6", "lib/openmpi/mca_btl_tcp.so", "share/openmpi/help.txt"]],
         ["openssh", ["bin/scp", "bin/ssh", "etc/ssh/config"]],
     ]
@@ -174,7 +176,8 @@ def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> 
     assert made["carried"] == ["mpirun", "orted", "pbs_tmrsh", "ssh"]
     (hook,) = made["hooks"]
     assert hook["added"] == ["share/hydro/interfaces", "var/cache/fonts/list"]
-    assert (hook["changed"], hook["removed"]) == (["share/hydro/notes"], ["share/hydro/draft"])
+    assert hook["changed"] == [f"{SITE_PACKAGES}/hydro_settings.py", "share/hydro/notes"]
+    assert hook["removed"] == ["share/hydro/draft"]
     assert host.record("outer")["integration"]["replaced"] == []
 
 
@@ -201,6 +204,14 @@ def test_a_hook_has_no_network_and_never_writes_into_the_shared_cache(host: Host
     (cached,) = host.root.glob("cache/packages/hydro-*/share/hydro/notes")
     assert cached.read_text() == "notes\n"
     assert str(host.prefix("replaced")) in (tree / "var/cache/fonts/list").read_text()
+
+
+def test_bytecode_is_of_what_removals_and_hooks_have_left(host: Host, tree: Path) -> None:
+    code = "import hydro_settings; print(hydro_settings.MADE_BY, hydro_settings.__cached__)"
+    said = host.run([host.prefix("replaced") / "bin/python3", "-c", code])
+    assert said.startswith("the hook ")
+    assert Path(said.split()[-1]).name in {path.name for path in (tree / SITE_PACKAGES / "__pycache__").iterdir()}
+    assert not list(tree.rglob("hydro_draft*"))
 
 
 def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
