@@ -228,6 +228,8 @@ def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
     wanted += ("files openmpi", "files hydro", "depends hydro", "lock packages")
     assert {title: outcomes.get(title, "") for title in wanted} == dict.fromkeys(wanted, "passed")
     assert code == 0
+    assert host.concept("verify") == 0
+    assert host.concept("doctor") == 0
 
 
 @pytest.mark.parametrize("runtime", ["namespace", "singularity"])

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from conda_concept import download
+from conda_concept.document import SourceText
 from conda_concept.localchannel import PackageSpec, index, write_package
+from conda_concept.repository import Repository
+from conda_concept.spec import read_spec
+from conda_concept.steps.accept import Desk
 from tests.support.tiny import CONFIG, ENVIRONMENT, Tiny
 
 
@@ -77,6 +81,14 @@ def test_hooks_that_are_not_there_are_all_told(tiny: Tiny) -> None:
             assert "hooks: mine.sh: `hooks/mine.sh` is no script" in said.err
             assert "hooks: other.sh: there is no file `hooks/other.sh`" in said.err
     assert tiny.left() == []
+
+
+def test_a_maintainer_looks_at_new_hooks_and_new_places_of_the_host(tiny: Tiny) -> None:
+    """They are data of a pull request; what they name is main's or the host's."""
+    desk = Desk(hub=None, main=Repository(tiny.repository))  # type: ignore[arg-type]  # nothing is asked of GitHub
+    replaced = 'replace: {hello: {root: /apps/x, files: [{path: bin/*, to: "{path}"}]}}\n'
+    asked = read_spec("tiny", SourceText("e", ENVIRONMENT), SourceText("c", CONFIG + "hooks: [mine.sh]\n" + replaced))
+    assert desk._widened(asked) == ("hook mine.sh", "files of the host below /apps/x")
 
 
 def test_a_file_of_the_host_that_is_not_there_is_said_and_refused_where_the_site_wants_it(tiny: Tiny) -> None:
