@@ -10,6 +10,7 @@ from conda_concept.integration import Owned, pattern, plan
 from conda_concept.model import HostLink, Integration
 from conda_concept.render.carry import carried_scripts, host_scripts
 from conda_concept.settings import Config, Site
+from conda_concept.site import read_site
 from conda_concept.spec import read_spec
 
 SITE = Site(
@@ -193,6 +194,16 @@ def test_what_is_wrong_in_a_config_is_said_with_its_line() -> None:
         "config.yml:13: the variant `name` is a word of ours",
         "config.yml:14: `ssh` is in `host_commands` as well; only one of them can stand for it",
         "config.yml:16: the hook `a.sh` is listed twice",
+    ]
+
+
+def test_a_sites_software_is_below_absolute_folders() -> None:
+    text = "name: x\nroot: /r\nscratch: /s\ncache: /c\nhost_software: {a: apps/a, b: /apps/b}\nnodes: [gadi-*, 'x y']\n"
+    with pytest.raises(InputError) as caught:
+        read_site(SourceText("x.yml", text), {})
+    assert [one.split(",")[0] for one in caught.value.problems] == [
+        "x.yml:5: `host_software.a` is 'apps/a'",
+        "x.yml:6: `nodes.1` is 'x y'",
     ]
 
 
