@@ -95,6 +95,15 @@ def test_the_command_arrives_as_it_is_in_an_activated_shell(prefix: Path) -> Non
     assert (done.stdout, done.stderr, done.returncode) == ("<activated><a  b><it's><$x><é>\n", "", 3)
 
 
+def test_start_up_files_are_read_once_and_before_it(prefix: Path) -> None:
+    """Bash reads ~/.bashrc for a command that a remote shell starts; a second time would undo what was activated."""
+    write(prefix.parent / ".bashrc", "export WORD=rc\n")
+    found = said(prefix, "ssh", "node1", "echo $WORD").stdout.splitlines()
+    as_a_daemon = {"SHELL": "/bin/bash", "HOME": str(prefix.parent), "SSH_CLIENT": "::1 1 22"}
+    assert said(prefix, "/bin/bash", "-c", "echo $WORD", **as_a_daemon).stdout == "rc\n"
+    assert said(prefix, "/bin/bash", "-c", shlex.join(found[1:]), **as_a_daemon).stdout == "activated\n"
+
+
 def test_daemons_and_starters_are_the_hosts_own_in_an_activated_environment(prefix: Path) -> None:
     for name in ("mpirun", "orted"):
         write(prefix.parent / "host" / name, '#!/bin/sh\necho "$WORD" "$@"\n')

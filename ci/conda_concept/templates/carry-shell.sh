@@ -10,6 +10,8 @@ if [ "${1-}" = --carried ]; then
     _cc_command=$(printf '%s' "$3" | {{ host_bin | sh }}/base64 -d && printf .) || exit 125
     # shellcheck disable=SC1091
     . {{ prefix | sh }}/bin/activate
+    # A bash that takes itself for a remote shell's first one reads ~/.bashrc, once more, over what was activated.
+    export SHLVL="$((${SHLVL:-0} + 1))"
     exec "${SHELL:-/bin/sh}" -c "${_cc_command%.}"
 fi
 
