@@ -125,31 +125,39 @@ def host(ordinary_user: OrdinaryUser) -> Iterator[Host]:
     root = Path(tempfile.mkdtemp(prefix="conda-concept-host-", dir="/tmp"))
     root.chmod(0o755)
     made = Host(root, ordinary_user)
-    channel = root / "channels" / "conda-forge"
+    try:
+        fill(made)
+        yield made
+    finally:
+        for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
+            mount = line.split()[1]
+            if mount.startswith(f"{root}/"):
+                end = ["/usr/bin/umount", "-l"] if os.geteuid() == 0 else ["/usr/bin/fusermount3", "-u", "-z"]
+                run([*end, mount])
+        shutil.rmtree(root)
+
+
+def fill(host: Host) -> None:
+    """Both ways to the host's MPI, each as a release."""
+    root, channel = host.root, host.root / "channels" / "conda-forge"
     write_interpreter(channel)
     for spec in (openmpi(), external(), hydro(), openssh()):
         write_package(channel, spec)
     index(channel)
     host_tree(root / "apps" / "openmpi")
     asked = "channels: [conda-forge]\ndependencies: [python, hydro, openssh, "
-    made.write("replaced", {"environment.yml": f'name: replaced\n{asked}"openmpi=*=h*"]\n', "config.yml": REPLACED})
-    made.write("replaced", {"hooks/fonts.sh": HOOK, "tests/mpi/meet.py": PROGRAM})
-    made.write("outer", {"environment.yml": f'name: outer\n{asked}"openmpi=4.1.6=external_*"]\n'})
-    made.write("outer", {"config.yml": EXTERNAL})
+    host.write("replaced", {"environment.yml": f'name: replaced\n{asked}"openmpi=*=h*"]\n', "config.yml": REPLACED})
+    host.write("replaced", {"hooks/fonts.sh": HOOK, "tests/mpi/meet.py": PROGRAM})
+    host.write("outer", {"environment.yml": f'name: outer\n{asked}"openmpi=4.1.6=external_*"]\n'})
+    host.write("outer", {"config.yml": EXTERNAL})
     (root / "node").mkdir()
     (root / "node").chmod(0o1777)
     sites = root / "repository" / "ci" / "sites"
     sites.mkdir(parents=True)
     (sites / "here.yml").write_text(SITE.format(root=root))
     for name in ("replaced", "outer"):
-        assert made.concept("lock", name) == 0
-        assert made.concept("build", name) == 0
-    yield made
-    for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
-        mount = line.split()[1]
-        if mount.startswith(f"{root}/"):
-            run(["/usr/bin/umount", "-l", mount] if os.geteuid() == 0 else ["/usr/bin/fusermount3", "-u", "-z", mount])
-    shutil.rmtree(root)
+        assert host.concept("lock", name) == 0
+        assert host.concept("build", name) == 0
 
 
 @pytest.fixture(scope="module")
