@@ -18,7 +18,7 @@ import rattler
 from installer import install as install_wheel
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
-from rattler.exceptions import InstallerError
+from rattler.exceptions import ConversionError, ExtractError, InstallerError, IoError
 from rattler.install.installer import InstallerReporter
 
 from conda_concept.download import Cache
@@ -44,11 +44,9 @@ class _LinkProgress(InstallerReporter):
     started: dict[int, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def on_transaction_operation_start(self, operation: int) -> None:
-        self.started[operation] = time.monotonic()
-
     def on_link_start(self, operation: int, package_name: str) -> int:
         self.current = self.names[operation] = package_name
+        self.started[operation] = time.monotonic()
         return operation
 
     def on_link_complete(self, index: int) -> None:
@@ -81,7 +79,11 @@ def install_conda(
 
 
 def _say_seconds(packages: Sequence[Package], seconds: Mapping[str, float], reporter: Reporter) -> None:
-    """Name every package with its seconds (unpacked if need be, and linked), slowest first; a terminal gets the top."""
+    """Name every package with the seconds that its linking took, slowest first; a terminal gets the top five.
+
+    Packages are linked side by side, so these do not add up to the step's. (What comes before, rattler starts for all
+    at once, and does not say how much of it was waiting.)
+    """
     order = sorted(packages, key=lambda one: (-seconds.get(one.name, 0.0), one.name))
     shown = order[:5] if reporter.stream.isatty() else order
     for package in shown:
@@ -114,7 +116,14 @@ def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)
-    own = await rattler.RepoDataRecord.from_package_archive(archive)
+    try:
+        own = await rattler.RepoDataRecord.from_package_archive(archive)
+    except (ExtractError, IoError, ConversionError) as error:
+        text = " ".join(str(error).split())
+        raise IntegrityError(
+            f"{archive.name} has the bytes that the lock says, but is no conda package: {text}.",
+            hint="Tell the channel's owner, or ask for another build of it.",
+        ) from error
     said = (own.name.normalized, str(own.version), str(own.build))
     locked = (package.name, package.version, package.build)
     if said != locked:

@@ -42,24 +42,27 @@ def fit(spec: Spec, site: Site, tree: Path, prefix: Path, reporter: Reporter) ->
 
 def owned_paths(tree: Path, *, needed: bool) -> tuple[Owned, ...]:
     """What the packages of a staged prefix own, as `conda-meta` has it; `needed`: and what their binaries ask for."""
-    return tuple(
-        Owned(str(record["name"]), str(path), *_look(tree / path, needed=needed))
-        for record in _records(tree).values()
-        for path in record["files"]
-    )
+    found = []
+    for record in _records(tree).values():
+        package = str(record["name"])
+        kinds = {fact["_path"]: fact.get("path_type") for fact in (record.get("paths_data") or {}).get("paths") or ()}
+        for path in record["files"]:
+            # Of 290,000 files few are links or libraries, so what the record knows is not asked of the disk.
+            full = f"{tree}/{path}"
+            link = os.readlink(full) if kinds.get(path, "softlink") == "softlink" and os.path.islink(full) else None  # noqa: PTH114, PTH115 - hundreds of thousands
+            found.append(Owned(package, path, link, _needed(full) if needed and link is None else ()))
+    return tuple(found)
 
 
-def _look(path: Path, *, needed: bool) -> tuple[str | None, tuple[str, ...]]:
-    """The text of a symbolic link, and what an ELF file asks for; a damaged one asks for nothing (tests tell)."""
-    if path.is_symlink():
-        return str(path.readlink()), ()
-    if not needed or not (".so" in path.name or path.parent.name == "bin"):
-        return None, ()
+def _needed(path: str) -> tuple[str, ...]:
+    """What an ELF file asks for; a damaged one asks for nothing (tests tell)."""
+    if not (".so" in path.rpartition("/")[2] or "/bin/" in path):
+        return ()
     try:
-        elf = read_elf(str(path))
+        elf = read_elf(path)
     except (OSError, ValueError):
-        return None, ()
-    return None, elf.needed if elf else ()
+        return ()
+    return elf.needed if elf else ()
 
 
 def carry_out(tree: Path, made: Integration, scripts: Mapping[str, str]) -> None:

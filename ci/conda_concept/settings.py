@@ -21,6 +21,8 @@ CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0
 
 #: A pattern of library names as the loader has them.
 LibraryPattern = Annotated[str, StringConstraints(pattern=r"^[^/]{1,100}$")]
+#: A folder of the host.
+HostPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+@-]*$")]
 #: A pattern of host names.
 NodePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?-]{1,100}$")]
 #: A file's name, without its folder.
@@ -277,7 +279,7 @@ class Site(Strict):
     #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
     host_libraries: tuple[str, ...] = Field(default=(), strict=False)
     #: Where the host keeps software that environments use in place of their own: {openmpi: /apps/openmpi/4.1.4}.
-    host_software: Mapping[VariableName, str] = Field(default_factory=dict)
+    host_software: Mapping[VariableName, HostPath] = Field(default_factory=dict)
     #: Whether what a release links to has to be on the machine that builds it; else what is missing is a warning.
     host_files_required: bool = False
     #: Names of this machine's nodes (`gadi-*`): `ssh` to these takes the environment along, if a config carries it.

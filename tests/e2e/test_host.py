@@ -17,7 +17,7 @@ from conda_concept import cli
 from conda_concept.localchannel import index, write_interpreter, write_package
 from conda_concept.run import run
 from conda_concept.testing.junit import read_junit
-from tests.support.hostmpi import HOOK, PROGRAM, external, host_tree, hydro, openmpi, openssh
+from tests.support.hostmpi import HOOK, PROGRAM, SITE_PACKAGES, external, host_tree, hydro, openmpi, openssh
 from tests.support.user import OrdinaryUser
 
 SITE = """\
@@ -43,6 +43,7 @@ version: "26.11"
 remove:
   openssh: ["**"]
   openmpi: [lib/libmpi.so.40.*, lib/openmpi/**, share/**]
+  hydro: ["lib/**/hydro_draft.py"]
 replace:
   openmpi:
     root: "{{openmpi}}"
@@ -124,31 +125,39 @@ def host(ordinary_user: OrdinaryUser) -> Iterator[Host]:
     root = Path(tempfile.mkdtemp(prefix="conda-concept-host-", dir="/tmp"))
     root.chmod(0o755)
     made = Host(root, ordinary_user)
-    channel = root / "channels" / "conda-forge"
+    try:
+        fill(made)
+        yield made
+    finally:
+        for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
+            mount = line.split()[1]
+            if mount.startswith(f"{root}/"):
+                end = ["/usr/bin/umount", "-l"] if os.geteuid() == 0 else ["/usr/bin/fusermount3", "-u", "-z"]
+                run([*end, mount])
+        shutil.rmtree(root)
+
+
+def fill(host: Host) -> None:
+    """Both ways to the host's MPI, each as a release."""
+    root, channel = host.root, host.root / "channels" / "conda-forge"
     write_interpreter(channel)
     for spec in (openmpi(), external(), hydro(), openssh()):
         write_package(channel, spec)
     index(channel)
     host_tree(root / "apps" / "openmpi")
     asked = "channels: [conda-forge]\ndependencies: [python, hydro, openssh, "
-    made.write("replaced", {"environment.yml": f'name: replaced\n{asked}"openmpi=*=h*"]\n', "config.yml": REPLACED})
-    made.write("replaced", {"hooks/fonts.sh": HOOK, "tests/mpi/meet.py": PROGRAM})
-    made.write("outer", {"environment.yml": f'name: outer\n{asked}"openmpi=4.1.6=external_*"]\n'})
-    made.write("outer", {"config.yml": EXTERNAL})
+    host.write("replaced", {"environment.yml": f'name: replaced\n{asked}"openmpi=*=h*"]\n', "config.yml": REPLACED})
+    host.write("replaced", {"hooks/fonts.sh": HOOK, "tests/mpi/meet.py": PROGRAM})
+    host.write("outer", {"environment.yml": f'name: outer\n{asked}"openmpi=4.1.6=external_*"]\n'})
+    host.write("outer", {"config.yml": EXTERNAL})
     (root / "node").mkdir()
     (root / "node").chmod(0o1777)
     sites = root / "repository" / "ci" / "sites"
     sites.mkdir(parents=True)
     (sites / "here.yml").write_text(SITE.format(root=root))
     for name in ("replaced", "outer"):
-        assert made.concept("lock", name) == 0
-        assert made.concept("build", name) == 0
-    yield made
-    for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
-        mount = line.split()[1]
-        if mount.startswith(f"{root}/"):
-            run(["/usr/bin/umount", "-l", mount] if os.geteuid() == 0 else ["/usr/bin/fusermount3", "-u", "-z", mount])
-    shutil.rmtree(root)
+        assert host.concept("lock", name) == 0
+        assert host.concept("build", name) == 0
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +170,7 @@ def tree(host: Host) -> Path:
 def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> None:
     apps, made = host.root / "apps" / "openmpi", host.record("replaced")["integration"]
     assert made["removed"] == [
+        ["hydro", [f"{SITE_PACKAGES}/hydro_draft.py"]],
         ["openmpi", ["lib/libmpi.so.40.30.6", "lib/openmpi/mca_btl_tcp.so", "share/openmpi/help.txt"]],
         ["openssh", ["bin/scp", "bin/ssh", "etc/ssh/config"]],
     ]
@@ -174,7 +184,8 @@ def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> 
     assert made["carried"] == ["mpirun", "orted", "pbs_tmrsh", "ssh"]
     (hook,) = made["hooks"]
     assert hook["added"] == ["share/hydro/interfaces", "var/cache/fonts/list"]
-    assert (hook["changed"], hook["removed"]) == (["share/hydro/notes"], ["share/hydro/draft"])
+    assert hook["changed"] == [f"{SITE_PACKAGES}/hydro_settings.py", "share/hydro/notes"]
+    assert hook["removed"] == ["share/hydro/draft"]
     assert host.record("outer")["integration"]["replaced"] == []
 
 
@@ -203,6 +214,14 @@ def test_a_hook_has_no_network_and_never_writes_into_the_shared_cache(host: Host
     assert str(host.prefix("replaced")) in (tree / "var/cache/fonts/list").read_text()
 
 
+def test_bytecode_is_of_what_removals_and_hooks_have_left(host: Host, tree: Path) -> None:
+    code = "import hydro_settings; print(hydro_settings.MADE_BY, hydro_settings.__cached__)"
+    said = host.run([host.prefix("replaced") / "bin/python3", "-c", code])
+    assert said.startswith("the hook ")
+    assert Path(said.split()[-1]).name in {path.name for path in (tree / SITE_PACKAGES / "__pycache__").iterdir()}
+    assert not list(tree.rglob("hydro_draft*"))
+
+
 def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
     code = host.concept("test", "replaced-26.11")
     report = read_junit(host.prefix("replaced") / "tests.xml")
@@ -217,6 +236,8 @@ def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
     wanted += ("files openmpi", "files hydro", "depends hydro", "lock packages")
     assert {title: outcomes.get(title, "") for title in wanted} == dict.fromkeys(wanted, "passed")
     assert code == 0
+    assert host.concept("verify") == 0
+    assert host.concept("doctor") == 0
 
 
 @pytest.mark.parametrize("runtime", ["namespace", "singularity"])

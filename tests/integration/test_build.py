@@ -1,14 +1,21 @@
 """Builds: hooks, files of the host, a cache that two builds share, and a log that names what it did."""
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from conda_concept import download
+from conda_concept.document import SourceText
 from conda_concept.localchannel import PackageSpec, index, write_package
+from conda_concept.repository import Repository
+from conda_concept.spec import read_spec
+from conda_concept.steps.accept import Desk
 from tests.support.tiny import CONFIG, ENVIRONMENT, Tiny
 
 
@@ -76,6 +83,14 @@ def test_hooks_that_are_not_there_are_all_told(tiny: Tiny) -> None:
     assert tiny.left() == []
 
 
+def test_a_maintainer_looks_at_new_hooks_and_new_places_of_the_host(tiny: Tiny) -> None:
+    """They are data of a pull request; what they name is main's or the host's."""
+    desk = Desk(hub=None, main=Repository(tiny.repository))  # type: ignore[arg-type]  # nothing is asked of GitHub
+    replaced = 'replace: {hello: {root: /apps/x, files: [{path: bin/*, to: "{path}"}]}}\n'
+    asked = read_spec("tiny", SourceText("e", ENVIRONMENT), SourceText("c", CONFIG + "hooks: [mine.sh]\n" + replaced))
+    assert desk._widened(asked) == ("hook mine.sh", "files of the host below /apps/x")
+
+
 def test_a_file_of_the_host_that_is_not_there_is_said_and_refused_where_the_site_wants_it(tiny: Tiny) -> None:
     site = tiny.repository / "ci/sites/here.yml"
     site.write_text(site.read_text() + f"host_software: {{greeter: {tiny.root}/apps}}\n")
@@ -101,6 +116,28 @@ def test_a_file_of_the_host_that_is_not_there_is_said_and_refused_where_the_site
         subprocess.run([prefix / "bin/hello", "a b"], capture_output=True, check=True).stdout == b"the host says a b\n"
     )
     assert json.loads((prefix / "release.json").read_text())["integration"]["replaced"][0]["path"] == "bin/hello"
+
+
+def test_an_archive_that_is_no_package_is_named(tiny: Tiny) -> None:
+    """As the lock has it, so no digest tells: a channel's mistake."""
+    archive = next(tiny.channel.glob("linux-64/hello-2.0-*.conda"))
+    before, size = hashlib.sha256(archive.read_bytes()).hexdigest(), archive.stat().st_size
+    archive.write_bytes(b"?" * size)
+    lock = tiny.repository / "environments/tiny/conda-lock.yml"
+    lock.write_text(lock.read_text().replace(before, hashlib.sha256(archive.read_bytes()).hexdigest()))
+    said = tiny.concept("build", "tiny")
+    assert said.code == 5
+    assert "hello-2.0-0.conda has the bytes that the lock says, but is no conda package" in said.err
+    assert tiny.left() == []
+
+
+def test_space_is_asked_for_before_anything_is_fetched(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "disk_usage", lambda _: shutil.disk_usage("/")._replace(free=1000))
+    said = tiny.concept("build", "tiny")
+    assert said.code == 8
+    assert f"{tiny.root}/cache has 0.0 GB free" in said.err
+    assert not (tiny.root / "cache" / "archives").exists()
+    assert tiny.left() == []
 
 
 def test_builds_at_once_share_a_cache_that_is_still_empty(tiny: Tiny) -> None:

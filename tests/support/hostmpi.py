@@ -5,6 +5,7 @@ is linked against `libmpi.so.40` and finds it beside itself, as conda's packages
 """
 
 import shutil
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from conda_concept.localchannel import File, PackageSpec, Symlink
 from conda_concept.run import find_tool, run
 
+SITE_PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 #: Where Debian's libopenmpi3 is.
 HOST_LIB = Path("/usr/lib/x86_64-linux-gnu")
 
@@ -23,6 +25,9 @@ mkdir -p "$CONDA_PREFIX/var/cache/fonts"
 echo "fonts of $CONDA_PREFIX" >"$CONDA_PREFIX/var/cache/fonts/list"
 echo appended >>"$CONDA_PREFIX/share/hydro/notes"
 rm "$CONDA_PREFIX/share/hydro/draft"
+for folder in "$CONDA_PREFIX"/lib/python3.*/site-packages; do
+    echo "MADE_BY = 'the hook'" >"$folder/hydro_settings.py"
+done
 sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev >"$CONDA_PREFIX/share/hydro/interfaces"
 """
 
@@ -96,6 +101,8 @@ def hydro() -> PackageSpec:
             "lib/libhydro.so": File(_small_library("--add-needed", "libmpi.so.40", *own)),
             "lib/libhydro_fortran.so": File(fortran),
             "lib/libgfortran.so.5": File(_small_library("--set-soname", "libgfortran.so.5")),
+            f"{SITE_PACKAGES}/hydro_settings.py": "MADE_BY = 'the package'\n",
+            f"{SITE_PACKAGES}/hydro_draft.py": "",
             "share/hydro/notes": "notes\n",
             "share/hydro/draft": "draft\n",
         },

@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from conda_concept.document import SourceText
 from conda_concept.errors import InputError
 from conda_concept.integration import Owned, pattern, plan
-from conda_concept.model import HostLink, Integration
+from conda_concept.model import HostLink, Integration, Spec
 from conda_concept.render.carry import carried_scripts, host_scripts
 from conda_concept.settings import Config, Site
+from conda_concept.site import read_site
 from conda_concept.spec import read_spec
 
 SITE = Site(
@@ -196,6 +198,16 @@ def test_what_is_wrong_in_a_config_is_said_with_its_line() -> None:
     ]
 
 
+def test_a_sites_software_is_below_absolute_folders() -> None:
+    text = "name: x\nroot: /r\nscratch: /s\ncache: /c\nhost_software: {a: apps/a, b: /apps/b}\nnodes: [gadi-*, 'x y']\n"
+    with pytest.raises(InputError) as caught:
+        read_site(SourceText("x.yml", text), {})
+    assert [one.split(",")[0] for one in caught.value.problems] == [
+        "x.yml:5: `host_software.a` is 'apps/a'",
+        "x.yml:6: `nodes.1` is 'x y'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
@@ -209,6 +221,14 @@ def test_condas_own_way_to_ask_for_an_external_build(text: str, canonical: str) 
     environment = SourceText("e", f"name: demo\nchannels: [conda-forge]\ndependencies: ['{text}']\n")
     (request,) = read_spec("demo", environment, SourceText("c", 'version: "26.11"\n')).requests
     assert request.text == canonical
+
+
+def test_a_spec_with_all_of_it_can_be_handed_to_a_job() -> None:
+    lines = replace(("lib/**", "{fortran}/{name}"), fortran=FORTRAN)
+    wanted = config(remove={"a": ["**"]}, replace=lines, carry=["ssh"], hooks=["a.sh"])
+    spec = Spec("demo", ("conda-forge",), (), (), wanted)
+    adapter = TypeAdapter(Spec)
+    assert adapter.validate_json(adapter.dump_json(spec)) == spec
 
 
 def test_scripts_name_the_hosts_program_and_quote_it() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler
+from conda_concept.download import check_space
 from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
@@ -101,6 +102,7 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
         archives = sum(package.size or 0 for package in order.packages)
         store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
         assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
+        check_space(order.packages, assembler.cache)
         assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks)
         with assembled as made, reporter.step("stage"):
             with reporter.bar("copying the image") as bar:

@@ -10,6 +10,8 @@ if [ "${1-}" = --carried ]; then
     _cc_command=$(printf '%s' "$3" | {{ host_bin | sh }}/base64 -d && printf .) || exit 125
     # shellcheck disable=SC1091
     . {{ prefix | sh }}/bin/activate
+    # A bash that takes itself for a remote shell's first one reads ~/.bashrc, once more, over what was activated.
+    export SHLVL="$((${SHLVL:-0} + 1))"
     exec "${SHELL:-/bin/sh}" -c "${_cc_command%.}"
 fi
 
@@ -50,21 +52,31 @@ _cc_is_node() {
 # How many words stand before the command: options, the host, options again, as ssh reads them.
 _cc_count=0 _cc_target='' _cc_skip='' _cc_plain=''
 for _cc_word in "$@"; do
-    if [ -n "$_cc_skip" ]; then
-        _cc_skip=''
-    else
-        case $_cc_word in
-        --) ;;
-        # No command is run, or one that is not a shell's: left alone.
-        -[NOQVGsW]*) _cc_plain=1 ;;
-        -*[{{ valued }}]) _cc_skip=1 ;;
-        -*) ;;
-        *)
-            if [ -n "$_cc_target" ]; then break; fi
-            _cc_target=${_cc_word#*@}
-            ;;
-        esac
-    fi
+    case $_cc_skip$_cc_word in
+    +*) _cc_skip='' ;; # the value of the option before
+    --) ;;
+    -*)
+        _cc_rest=${_cc_word#-}
+        while [ -n "$_cc_rest" ]; do
+            _cc_word=${_cc_rest%"${_cc_rest#?}"}
+            _cc_rest=${_cc_rest#?}
+            # No command is run, or none of a shell: left alone.
+            case $_cc_word in [NOQVGsW]) _cc_plain=1 ;; esac
+            case $_cc_word in
+            [{{ valued }}])
+                [ -n "$_cc_rest" ] || _cc_skip=+
+                _cc_rest=''
+                ;;
+            esac
+        done
+        ;;
+    *)
+        if [ -n "$_cc_target" ]; then break; fi
+        _cc_target=${_cc_word#ssh://}
+        _cc_target=${_cc_target#*@}
+        _cc_target=${_cc_target%%:*}
+        ;;
+    esac
     _cc_count=$((_cc_count + 1))
 done
 if [ -n "$_cc_plain" ] || [ "$_cc_count" -ge "$#" ] || ! _cc_is_node "$_cc_target"; then
