@@ -105,11 +105,13 @@ def tidy_mounts(rehearsal: Rehearsal) -> None:
         return
     for uid in rehearsal.uids:
         words = rehearsal.ground.drop if rehearsal.ground.user and uid == rehearsal.ground.user[0] else []
+        folder = rehearsal.node_folder(uid)
         for mount in _mounts(rehearsal, uid):
             run([*words, f"{rehearsal.site.host_bin}/fusermount3", "-u", "-q", "-z", mount], cwd=Path("/"), check=False)
+        # Also those of mounts that ended by themselves meanwhile.
+        for place in folder.glob(f"{rehearsal.released.image.sha256}*"):
             with suppress(OSError):
-                mount.rmdir()
-        folder = rehearsal.node_folder(uid)
+                place.rmdir()
         if not rehearsal.node_folders.get(uid, True):
             with suppress(OSError):
                 (folder / "lock").unlink(missing_ok=True)
