@@ -83,7 +83,8 @@ def said(data: Any, name: str) -> str:
 def test_root_tries_the_whole_path_as_a_user(machine: Machine, ordinary_user: OrdinaryUser) -> None:
     # The account's own group is the users', so that nobody else can read what is released here.
     groups = f"groups: {{users: {ACCOUNT}, owners: root}}\n" if os.geteuid() == 0 else ""
-    code, data, err = run(machine.words(machine.site("namespace", f"test_user: {ACCOUNT}\n{groups}")))
+    words = machine.words(machine.site("namespace", f"test_user: {ACCOUNT}\n{groups}"))
+    code, data, err = run(["sh", "-c", 'umask 077; exec "$@"', "sh", *words])
     assert code == 0, err
     assert tuple(stages(data)) == STAGES
     assert set(stages(data).values()) <= {"ok", "warning"}

@@ -61,7 +61,7 @@ def test_a_root_that_users_cannot_reach(open_dir: Path) -> None:
     closed.mkdir(mode=0o700)
     found = place.root(ground(closed))
     assert f"{closed}: others may" in text(found, "wrong")
-    assert "chmod o+x" in text(found, "wrong")
+    assert "chmod o+rx" in text(found, "wrong")
     found = place.root(ground(open_dir))
     assert verdicts(found) == {"ok"}
 

@@ -29,7 +29,8 @@ from conda_concept.steps.judge import judge
 from conda_concept.steps.publish import Asked, publish_release
 from conda_concept.steps.site_check.place import Ground
 from conda_concept.store import Store
-from conda_concept.store.permissions import obstacles
+from conda_concept.store.door import RealDoor
+from conda_concept.store.permissions import Permissions, obstacles, settle
 
 NAME = "check"
 #: A scratch root's name; short, because the prefix below it has to fit into the first line of a script.
@@ -50,7 +51,8 @@ def scratch_root(ground: Ground, *, keep: bool) -> Iterator[Path]:
     top = Path(ground.site.root)
     made = [folder for folder in (top, *top.parents) if not folder.is_dir()]
     try:
-        top.mkdir(parents=True, exist_ok=True)
+        # As the store itself would make it, whatever our umask is.
+        settle(RealDoor(), top, top, Permissions.of(ground.site.groups))
         root = Path(mkdtemp(prefix=SCRATCH, dir=top))
     except OSError as error:
         raise StorageError(f"{top} cannot hold a scratch root: {error.strerror}.") from error
@@ -77,8 +79,8 @@ class Rehearsal:
     node_folders: dict[int, bool] = field(default_factory=dict)
 
     names: ClassVar[tuple[str, ...]] = ("channel", "lock", "build", "permissions", "tests", "publish")
-    #: Without these there is nothing to start.
-    needed: ClassVar[frozenset[str]] = frozenset({"channel", "lock", "build"})
+    #: Without these there is nothing to start, or nobody who could.
+    needed: ClassVar[frozenset[str]] = frozenset({"channel", "lock", "build", "permissions"})
 
     @classmethod
     def at(cls, root: Path, ground: Ground) -> "Rehearsal":
