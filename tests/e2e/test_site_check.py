@@ -84,8 +84,10 @@ def test_root_tries_the_whole_path_as_a_user(machine: Machine, ordinary_user: Or
     # The account's own group is the users', so that nobody else can read what is released here.
     groups = f"groups: {{users: {ACCOUNT}, owners: root}}\n" if os.geteuid() == 0 else ""
     words = machine.words(machine.site("namespace", f"test_user: {ACCOUNT}\n{groups}"))
+    homes = {name: Path("/", name).exists() for name in (".apptainer", ".singularity")}
     code, data, err = run(["sh", "-c", 'umask 077; exec "$@"', "sh", *words])
     assert code == 0, err
+    assert homes == {name: Path("/", name).exists() for name in homes}
     assert tuple(stages(data)) == STAGES
     assert set(stages(data).values()) <= {"ok", "warning"}
     assert stages(data)["start"] == "ok"

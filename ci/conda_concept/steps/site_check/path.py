@@ -119,6 +119,17 @@ class Rehearsal:
         """Where the launcher mounts images for a user."""
         return Path(self.site.node_dir) / f"{self.site.product}.{uid}"
 
+    def home(self, uid: int) -> Path:
+        """A home for whoever starts commands here: what container programs write there goes with the rest."""
+        folder = self.root / "home" / str(uid)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.parent.chmod(0o755)
+            folder.chmod(0o700)
+            if uid != os.geteuid():
+                os.chown(folder, uid, -1)
+        return folder
+
     @property
     def released(self) -> ReleaseRecord:
         """What was built."""
