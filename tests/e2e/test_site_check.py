@@ -81,14 +81,20 @@ def said(data: Any, name: str) -> str:
 
 
 def test_root_tries_the_whole_path_as_a_user(machine: Machine, ordinary_user: OrdinaryUser) -> None:
-    code, data, err = run(machine.words(machine.site("namespace", f"test_user: {ACCOUNT}\n")))
+    # The account's own group is the users', so that nobody else can read what is released here.
+    groups = f"groups: {{users: {ACCOUNT}, owners: root}}\n" if os.geteuid() == 0 else ""
+    words = machine.words(machine.site("namespace", f"test_user: {ACCOUNT}\n{groups}"))
+    homes = {name: Path("/", name).exists() for name in (".apptainer", ".singularity")}
+    code, data, err = run(["sh", "-c", 'umask 077; exec "$@"', "sh", *words])
     assert code == 0, err
+    assert homes == {name: Path("/", name).exists() for name in homes}
     assert tuple(stages(data)) == STAGES
     assert set(stages(data).values()) <= {"ok", "warning"}
     assert stages(data)["start"] == "ok"
     if os.geteuid() == 0:
         assert f"users are tried as {ordinary_user.name}" in said(data, "account")
         assert f"namespace, as {ACCOUNT}" in said(data, "start")
+        assert f"group {ACCOUNT} for users group root for owners" in said(data, "account")
     assert f"singularity, as {ordinary_user.name}" in said(data, "other runtime")
     assert f"shared by all commands of {ordinary_user.name}" in said(data, "mount")
     assert "3 packages locked" in said(data, "lock")

@@ -1,5 +1,6 @@
 """The container's base: made from the site file, anew only when that changes, readable, and pruned when unused."""
 
+import grp
 import os
 import re
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def test_everybody_can_read_it_whatever_the_accounts_umask(
     for path in (runtime, *runtime.rglob("*")):
         wanted = 0o5 if path.is_dir() else 0o4
         assert path.is_symlink() or path.stat().st_mode & wanted == wanted, path
+
+
+def test_it_is_the_users_groups_where_the_site_has_one(open_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if os.geteuid() != 0:
+        pytest.fail("files can be given to another group by root only", pytrace=False)
+    tiny = Tiny.make(open_dir, capsys)
+    site = tiny.repository / "ci/sites/here.yml"
+    site.write_text(f"{site.read_text('utf-8')}groups: {{users: daemon, owners: games}}\n", "utf-8")
+    tiny.concept("lock", "tiny")
+    build(tiny)
+    runtime = tiny.store / "apps/conda_concept/runtime"
+    for path in (runtime, *runtime.rglob("*")):
+        assert path.lstat().st_gid == grp.getgrnam("daemon").gr_gid, path
+        assert path.is_symlink() or path.stat().st_mode & 0o007 == 0, path
 
 
 def test_it_is_made_anew_only_when_the_site_file_says_so(open_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,4 +37,5 @@ def _found(stage: Stage) -> str:
 def _mend(stage: Stage) -> str:
     """What to do about a stage; nothing for one that is as it should be."""
     todo = [one for one in stage.found if one.verdict in ("wrong", "warning") and (one.mend or one.verdict == "wrong")]
-    return "\n".join(f"{_MARKS[one.verdict]} {stage.name}: {one.text}\n    -> {one.mend}" for one in todo)
+    lines = ((_MARKS[one.verdict], textwrap.shorten(one.text, _WIDTH, placeholder=" …"), one.mend) for one in todo)
+    return "\n".join(f"{mark} {stage.name}: {text}\n    -> {mend}" for mark, text, mend in lines)

@@ -31,7 +31,7 @@ def site_check(ground: Ground, job: Job | None, *, keep: bool = False) -> Checke
     stages = [_timed(ground, name, partial(look, ground)) for name, look in PLACE]
     stages.append(_timed(ground, "executor", partial(_executor, ground, job)))
     if any(stage.name == "root" and stage.verdict == "wrong" for stage in stages):
-        return Checked(ground.site.name, (*stages, *_not_tried(ALL, "there is no folder to try it in")))
+        return Checked(ground.site.name, (*stages, *_not_tried(ALL, "because of root")))
     with scratch_root(ground, keep=keep) as root:
         rehearsal = Rehearsal.at(root, ground)
         try:

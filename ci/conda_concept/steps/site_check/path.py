@@ -29,7 +29,8 @@ from conda_concept.steps.judge import judge
 from conda_concept.steps.publish import Asked, publish_release
 from conda_concept.steps.site_check.place import Ground
 from conda_concept.store import Store
-from conda_concept.store.permissions import obstacles
+from conda_concept.store.door import RealDoor
+from conda_concept.store.permissions import Permissions, obstacles, settle
 
 NAME = "check"
 #: A scratch root's name; short, because the prefix below it has to fit into the first line of a script.
@@ -50,7 +51,8 @@ def scratch_root(ground: Ground, *, keep: bool) -> Iterator[Path]:
     top = Path(ground.site.root)
     made = [folder for folder in (top, *top.parents) if not folder.is_dir()]
     try:
-        top.mkdir(parents=True, exist_ok=True)
+        # As the store itself would make it, whatever our umask is.
+        settle(RealDoor(), top, top, Permissions.of(ground.site.groups))
         root = Path(mkdtemp(prefix=SCRATCH, dir=top))
     except OSError as error:
         raise StorageError(f"{top} cannot hold a scratch root: {error.strerror}.") from error
@@ -77,8 +79,8 @@ class Rehearsal:
     node_folders: dict[int, bool] = field(default_factory=dict)
 
     names: ClassVar[tuple[str, ...]] = ("channel", "lock", "build", "permissions", "tests", "publish")
-    #: Without these there is nothing to start.
-    needed: ClassVar[frozenset[str]] = frozenset({"channel", "lock", "build"})
+    #: Without these there is nothing to start, or nobody who could.
+    needed: ClassVar[frozenset[str]] = frozenset({"channel", "lock", "build", "permissions"})
 
     @classmethod
     def at(cls, root: Path, ground: Ground) -> "Rehearsal":
@@ -116,6 +118,17 @@ class Rehearsal:
     def node_folder(self, uid: int) -> Path:
         """Where the launcher mounts images for a user."""
         return Path(self.site.node_dir) / f"{self.site.product}.{uid}"
+
+    def home(self, uid: int) -> Path:
+        """A home for whoever starts commands here: what container programs write there goes with the rest."""
+        folder = self.root / "home" / str(uid)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.parent.chmod(0o755)
+            folder.chmod(0o700)
+            if uid != os.geteuid():
+                os.chown(folder, uid, -1)
+        return folder
 
     @property
     def released(self) -> ReleaseRecord:

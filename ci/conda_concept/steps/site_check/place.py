@@ -101,7 +101,7 @@ def root(ground: Ground) -> list[Finding]:
     found.append(ok(f"{path} is there" if there == path else f"{path} is not there yet; {there} can hold it"))
     rule = Permissions.of(site.groups)
     found += [
-        wrong(text, f"Let users pass: chmod o+x (or the users' group and g+x) on {there} and what is above it.")
+        wrong(text, f"Let users in: `chmod o+rx` (with a users' group: `g+rx`) on {there}; `o+x` on what is above it.")
         for text in obstacles(there, rule)
     ]
     if rule.users is not None and rule.owners is not None and rule.users != rule.owners and not _has_lists(there):

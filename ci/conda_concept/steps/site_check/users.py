@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def ranks(rehearsal: Rehearsal) -> list[Finding]:
     site = rehearsal.site
     if not site.mpi_run:
         return [ok("no mpi_run in the site file")]
-    done, seconds = _as_users([*rehearsal.ground.drop, *site.mpi_run, _command(rehearsal), "-c", _WHERE])
+    done, seconds = _as_users(rehearsal, [*rehearsal.ground.drop, *site.mpi_run, _command(rehearsal), "-c", _WHERE])
     lines = done.stdout.split()
     if done.returncode == 0 and lines and set(lines) == {rehearsal.released.prefix}:
         return [ok(f"{len(lines)} ranks in {seconds:.1f} s")]
@@ -105,11 +105,13 @@ def tidy_mounts(rehearsal: Rehearsal) -> None:
         return
     for uid in rehearsal.uids:
         words = rehearsal.ground.drop if rehearsal.ground.user and uid == rehearsal.ground.user[0] else []
+        folder = rehearsal.node_folder(uid)
         for mount in _mounts(rehearsal, uid):
             run([*words, f"{rehearsal.site.host_bin}/fusermount3", "-u", "-q", "-z", mount], cwd=Path("/"), check=False)
+        # Also those of mounts that ended by themselves meanwhile.
+        for place in folder.glob(f"{rehearsal.released.image.sha256}*"):
             with suppress(OSError):
-                mount.rmdir()
-        folder = rehearsal.node_folder(uid)
+                place.rmdir()
         if not rehearsal.node_folders.get(uid, True):
             with suppress(OSError):
                 (folder / "lock").unlink(missing_ok=True)
@@ -129,14 +131,14 @@ def _start(rehearsal: Rehearsal, runtime: str, drop: Sequence[str], who: str) ->
 
 def _python(rehearsal: Rehearsal, runtime: str, drop: Sequence[str]) -> tuple[Finished, float]:
     environment = {"CONDA_CONCEPT_RUNTIME": runtime}
-    return _as_users([*drop, _command(rehearsal), "-c", _WHERE], environment)
+    return _as_users(rehearsal, [*drop, _command(rehearsal), "-c", _WHERE], environment)
 
 
 def _module(rehearsal: Rehearsal, system: str, init: str) -> list[Finding]:
     layout = rehearsal.edges.store.layout
     module = f"{layout.product}/{NAME}"
     script = ["bash", "--noprofile", "--norc", "-e", "-c", _MODULE_SCRIPT, "bash", init, str(layout.module_path)]
-    done, seconds = _as_users([*rehearsal.ground.drop, *script, module, layout.product])
+    done, seconds = _as_users(rehearsal, [*rehearsal.ground.drop, *script, module, layout.product])
     prefix = rehearsal.released.prefix
     expected = [f"{prefix}/bin/python3", prefix, f"site check in {prefix}", "unloaded"]
     if done.returncode == 0 and done.stdout.splitlines() == expected:
@@ -146,10 +148,14 @@ def _module(rehearsal: Rehearsal, system: str, init: str) -> list[Finding]:
     return [wrong(f"{system}: {said}", mend)]
 
 
-def _as_users(words: Sequence[str], more: dict[str, str] | None = None) -> tuple[Finished, float]:
-    """Run something as users do: from /, which everybody can read, with a clean environment."""
+def _as_users(
+    rehearsal: Rehearsal, words: Sequence[str], more: Mapping[str, str] | None = None
+) -> tuple[Finished, float]:
+    """Run something as users do: from /, which everybody can read, with a clean environment and a home."""
+    drop = rehearsal.ground.drop
+    uid = rehearsal.uids[-1] if drop and words[: len(drop)] == drop else os.geteuid()
+    environment = {**CLEAN_ENVIRONMENT, "HOME": str(rehearsal.home(uid)), **(more or {})}
     started = time.monotonic()
-    environment = {**CLEAN_ENVIRONMENT, "HOME": "/", **(more or {})}
     done = run(words, env=environment, cwd=Path("/"), check=False, timeout=_LIMIT)
     return done, time.monotonic() - started
 
