@@ -1,13 +1,19 @@
 """Answers to package requests: with faults between any two steps, twice, at once, forged, hostile, and again later."""
 
 import datetime as dt
+import hashlib
 import json
 import re
+import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +29,8 @@ from conda_concept.solver import Settings
 from conda_concept.steps.answer import Answered, Answering, Call, call_of, wanted_in
 from conda_concept.steps.look import Looker
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, State
-from tests.support.fakegithub.state import BOT
+from tests.support.fakegithub.state import BOT, Run
+from tests.support.wheels import make_wheel
 
 TOP = Path(__file__).resolve().parents[2]
 QUIET = Reporter(StringIO(), quiet=True)
@@ -89,10 +96,6 @@ class Desk:
     def answer(self, issue: Issue, finding: Finding | str | None, call: Call | None = None) -> Answered:
         """The second job, after the first one found that (a text: it handed over that; None: nothing)."""
         self.runs += 1
-        pull = self.state.pulls.get(0)
-        assert pull is None
-        from tests.support.fakegithub import Run
-
         sha = self.state.git("rev-parse", "main")
         path = ".github/workflows/package-request.yml"
         self.state.runs[self.runs] = Run(self.runs, path, "issues", sha, "main", self.state.name)
@@ -309,6 +312,64 @@ def test_what_is_only_elsewhere(desk: Desk) -> None:
     words = told(desk, form("hello", source="accessnri"))
     assert "### ⛔ `accessnri::hello` cannot be taken into tiny" in words
     assert "`tiny` takes packages from conda-forge, and not from accessnri." in words
+
+
+class _Index(SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def secure_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, str]]]:
+    """An index as PyPI is one, with a wheel, behind HTTPS; and what a process has to know to trust it."""
+    key, certificate, served = tmp_path / "key.pem", tmp_path / "certificate.pem", tmp_path / "served"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    wheel = make_wheel(served / "files", "only-pip", "1.5", metadata=["Requires-Dist: conda-name"])
+    page = served / "simple" / "only-pip" / "index.html"
+    page.parent.mkdir(parents=True)
+    proof = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    page.write_text(f'<a href="/files/{wheel.name}#sha256={proof}">{wheel.name}</a>')
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Index, directory=str(served)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    yield f"https://127.0.0.1:{server.server_port}/simple", {"REQUESTS_CA_BUNDLE": str(certificate)}
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_package_of_pypi_goes_below_pip_where_its_host_is_allowed(
+    desk: Desk, secure_index: tuple[str, dict[str, str]]
+) -> None:
+    index, environ = secure_index
+    issue = desk.ask(form("Only_Pip", "1.5", source="PyPI"))
+    settings = replace(desk.settings, pip_index=index, environ=environ)
+
+    def look() -> Finding:
+        repository = desk.checkout()
+        wanted = wanted_in(repository, issue.number, issue.body)
+        return Looker(repository, settings, QUIET, digest(issue.body)).look(wanted)
+
+    desk.answer(issue, look())
+    assert "### ❌ `only-pip==1.5.*` does not fit into tiny-26.11" in desk.said(issue)  # it needs what is nowhere
+    path = "environments/tiny/environment.yml"
+    rest = desk.state.text(path) + "\n  - conda_name\n"
+    desk.state.commit("main", {path: rest})
+    desk.answer(issue, look())
+    assert "### ⛔ `only-pip==1.5.*` cannot be taken into tiny" in desk.said(issue)
+    assert "is not among `pip_hosts`" in desk.said(issue)
+    desk.state.commit("main", {"environments/tiny/config.yml": f"{CONFIG}pip_hosts: [127.0.0.1]\n"})
+    desk.answer(issue, look())
+    assert "### ✅ `only-pip==1.5.*` fits into tiny-26.11" in desk.said(issue)
+    assert "the newest in PyPI is `1.5`" in desk.said(issue)
+    spec = desk.state.text(path, "request/1")
+    assert spec == f"{rest}  - pip:\n    - only-pip==1.5.*"
 
 
 def test_why_it_does_not_fit(desk: Desk) -> None:

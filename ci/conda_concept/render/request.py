@@ -98,10 +98,11 @@ def invalid(problems: Sequence[str], run: str = "") -> str:
 def _verdict(told: Told) -> str:
     wanted = told.finding.asked
     name, label = code(wanted.text), markdown(told.label)
+    where = "on PyPI" if wanted.manager == "pip" else f"in the channels of {markdown(wanted.environment)}"
     return {
         "solved": f"✅ {name} fits into {label}",
         "present": f"✅ {name} is in {label} already",
-        "unknown": f"❓ No package is called {code(wanted.name)} in the channels of {markdown(wanted.environment)}",
+        "unknown": f"❓ No package is called {code(wanted.name)} {where}",
         "unsolvable": f"❌ {name} does not fit into {label} as it is",
         "refused": f"⛔ {name} cannot be taken into {markdown(wanted.environment)}",
         "failed": f"⏸️ {name} was not looked into, because something failed on our side",
