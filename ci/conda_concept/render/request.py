@@ -126,11 +126,20 @@ def _next(told: Told) -> str:
     return {
         "present": "There is nothing to add; it is there when the module is loaded.",
         "unknown": "**Next:** edit the name at the top of this issue (⋯ → Edit); it is looked at again at once.",
-        "unsolvable": "**Next:** one of the changes below would make room. Ask for another version by editing the "
-        "text at the top, or talk to the maintainers here; `/retry` looks again.",
+        "unsolvable": _room(told),
         "refused": "**Next:** a maintainer can change that rule, or not; `/retry` looks again.",
         "failed": "**Nothing is wrong with your request.** A comment `/retry` tries again.",
     }.get(told.finding.outcome, "")
+
+
+def _room(told: Told) -> str:
+    part = told.finding.part
+    ways = part.unsolvable.remedies if part and part.unsolvable else ()
+    room = "One of the changes below would make room. " if ways else ""
+    return (
+        f"{room}**Next:** to ask for another version, edit the text at the top (⋯ → Edit); else talk to the "
+        "maintainers here. `/retry` looks again."
+    )
 
 
 def _same(told: Told) -> str:
