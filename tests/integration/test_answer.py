@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from conda_concept.cli import run
 from conda_concept.errors import ConcError, RefusedError
 from conda_concept.forms import digest
 from conda_concept.github import Hub, Surroundings
@@ -26,6 +27,7 @@ from conda_concept.progress import Reporter
 from conda_concept.repository import Repository
 from conda_concept.requesting import FORM, LABEL, Asked, Finding, dumps, loads
 from conda_concept.solver import Settings
+from conda_concept.steps import answer
 from conda_concept.steps.answer import Answered, Answering, Call, call_of, wanted_in
 from conda_concept.steps.look import Looker
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, State
@@ -241,6 +243,42 @@ def test_two_who_ask_for_the_same_get_one_pull_request(desk: Desk) -> None:
     count = desk.writes()
     desk.answer(first, findings[0])
     assert desk.writes() == count
+
+
+def test_two_runs_at_once_leave_what_one_leaves(desk: Desk) -> None:
+    """GitHub queues them; if it did not, one of them would give up, and the next one would find everything."""
+    issue = desk.ask(form("world"))
+    finding = desk.look(issue)
+    desk.checkout()
+    barrier, failures = threading.Barrier(2), []
+
+    def one() -> None:
+        barrier.wait()
+        try:
+            desk.answer(issue, finding)
+        except (ConcError, subprocess.CalledProcessError) as error:  # two checkouts are made in one folder, too
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) < 2
+    desk.answer(issue, finding)
+    assert the_end(desk)[2:4] == (True, 1)
+    assert len(desk.state.said(issue.number, "request:answer")) == 1
+
+
+def test_one_person_does_not_fill_the_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MOST_OPEN", 1)
+    for author, expected in (("kim", 1), ("maintainer", 3)):
+        before = len(desk.state.pulls)
+        for name in ("world", "conda_name") if author == "kim" else ("old-world", "new-world"):
+            issue = desk.ask(form(name), author)
+            desk.answer(issue, desk.look(issue))
+        assert len(desk.state.pulls) == expected, before
+    assert "1 requests of yours are open" in desk.said(desk.state.issues[3])
 
 
 def test_two_different_ones_do_not_touch(desk: Desk) -> None:
@@ -460,6 +498,8 @@ def test_what_the_first_job_hands_over_is_checked_to_the_last_string(desk: Desk)
     ):
         assert desk.answer(issue, text).outcome == "failed", text[:200]
         assert "evil.example" not in desk.said(issue).replace("`", "")[:200]
+    assert desk.answer(issue, None).outcome == "failed"
+    assert "our job ended before it had an answer" in desk.said(issue)
     assert desk.state.pulls == {}
     assert loads(dumps(good)) == good
     assert desk.answer(issue, good).outcome == "solved"
@@ -502,6 +542,41 @@ def test_a_changed_mind_does_not_change_an_open_pull_request(desk: Desk) -> None
         assert ("was opened for what stood here before" in desk.said(issue)) == changed
     assert desk.state.git("for-each-ref") == before
     assert len(desk.state.pulls) == 1
+
+
+def test_the_same_from_a_terminal(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    repository = desk.checkout()
+    site = desk.folder / "site.yml"
+    site.write_text(f"name: here\nroot: {desk.folder}\nscratch: {desk.folder}\ncache: {desk.folder}/cache\n")
+    common = ["--repository", str(repository.root), "--site", str(site), "--quiet"]
+    common += ["--channel-alias", desk.settings.channel_alias]
+
+    def request(*words: str) -> tuple[int, str]:
+        status = run(["request", *words, *common], {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"})
+        out = capsys.readouterr()
+        return status, out.out + out.err
+
+    path = repository.root / "environments" / "tiny" / "environment.yml"
+    before = path.read_text()
+    status, words = request("world", "--env", "tiny", "--dry-run")
+    assert status == 0
+    assert "✅ world fits into tiny-26.11" in words
+    assert path.read_text() == before
+    status, words = request("conda-forge::world", "--env", "tiny", "--version", ">=1", "--write")
+    assert (status, path.read_text()) == (0, before.rstrip("\n") + "\n  - conda-forge::world >=1\n")
+    assert "written: environments/tiny/environment.yml" in words
+    status, words = request("world", "--env", "tiny", "--version", ">=9", "--json")
+    data = json.loads(words)
+    assert (status, data["outcome"], data["line"]) == (3, "unsolvable", "world >=9")
+    assert [request(*words.split())[0] for words in ("hello --env tiny", "wolrd --env tiny", "x::y --env tiny")] == [
+        0,
+        11,
+        12,
+    ]
+    status, words = request("world")
+    assert (status, "which environment? --env NAME; there are: other, tiny." in words) == (2, True)
+    assert request("a b", "--env", "tiny")[0] == 2
+    assert request("c::a", "--pip", "--env", "tiny")[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from conda_concept.cli import run
 from conda_concept.errors import NetworkError, NotFoundError
 from conda_concept.layout import Layout
 from conda_concept.lockfile import dumps, loads
@@ -118,6 +119,20 @@ def test_a_glob_finds_several_and_a_typing_mistake_its_nearest(store: Store) -> 
     assert "in none of 3 releases" in caught.value.message
     with pytest.raises(NotFoundError, match="conda-concept request"):
         search(store, "zzzzzz")
+
+
+def test_the_command_has_a_table_and_json(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = tmp_path / "site.yml"
+    site.write_text(f"name: here\nroot: {store.layout.root}\nscratch: {tmp_path}\ncache: {tmp_path}\n")
+    environ = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    assert run(["search", "hello", "--site", str(site)], environ) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["release", "build", "names", "package", "version"]
+    assert [line.split()[-1] for line in lines[2:]] == ["2.0", "2.0", "1.0"]
+    assert run(["search", "h*", "--env", "other", "--site", str(site), "--json"], environ) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [hit["package"]["name"] for hit in found["hits"]] == ["hello", "help"]
+    assert run(["search", "nothing-like-it", "--site", str(site)], environ) == 11
 
 
 def test_a_release_without_a_lock_is_named_and_hides_nothing(store: Store) -> None:

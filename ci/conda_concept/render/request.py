@@ -39,7 +39,7 @@ class Opened:
     """The pull request about a package: its number, and what is to be said of it.
 
     new: it asks for what was asked. other: somebody else's issue opened it. changed: it asks for what stood in the
-    issue before. closed, merged: it is over.
+    issue before. closed, merged: it is over. many: none was opened, because so many are open already.
     """
 
     number: int
@@ -121,6 +121,8 @@ def _next(told: Told) -> str:
             "asks for that. Close it and comment `/retry`, or open another issue for this.",
             "closed": f"**Next:** pull request #{opened.number} asked for it and was closed; what was said there "
             "still holds. A maintainer can reopen it.",
+            "many": f"**Next:** {opened.number} requests of yours are open, so no further pull request is opened for "
+            "you now. When one of them is done, a comment `/retry` opens it.",
             "merged": f"**Next:** pull request #{opened.number} asked for it and is merged; the release follows.",
         }[opened.state]
     return {
