@@ -1,11 +1,14 @@
 """The comments that people see, rendered from real data into a folder: `python ci/benchmarks/gallery.py FOLDER`.
 
 The quarterly refresh is that of the real analysis3 (1,443 packages, from tests/data); what cannot be solved is asked of
-the same channels. The others are what the end-to-end tests of the workflows left in `.cache/comments`, byte for byte.
+the same channels. The others are what the end-to-end tests of the workflows left in `.cache/comments` and
+`.cache/comments-requests`, byte for byte.
 """
 
 import argparse
+import datetime as dt
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,15 +21,22 @@ from realdata import RealData
 
 from conda_concept.changes import diff
 from conda_concept.explain import ExplainedError
+from conda_concept.lockfile import dumps
 from conda_concept.locking import Wish, solve
 from conda_concept.progress import Reporter
 from conda_concept.render import pullrequest
 from conda_concept.render.diff import Heading
+from conda_concept.render.request import Opened, answer
+from conda_concept.repository import Repository
+from conda_concept.requesting import Asked
 from conda_concept.run import CLEAN_ENVIRONMENT, leave, run
 from conda_concept.solver import Settings
+from conda_concept.steps.look import Looker
+from conda_concept.steps.request import tell
 
 TOP = Path(__file__).resolve().parents[2]
 SAID = TOP / ".cache" / "comments"
+REQUESTS = TOP / ".cache" / "comments-requests"
 HEADING = Heading(
     "analysis3-26.06",
     next_step=pullrequest.next_step("5f2b8c0d" * 5, (), trusted=True),
@@ -45,6 +55,13 @@ FROM_TESTS = {
     "released": r"conda-concept:release.*is published",
     "released-after-a-rebuild": r"conda-concept:release.*once more before",
     "explained": r"conda-concept:answer.*Why ",
+    "request-fits": r"conda-concept:request:answer.*fits into.*asks for it in your name",
+    "request-there-already": r"conda-concept:request:answer.*is in \S+ already",
+    "request-unknown": r"conda-concept:request:answer.*No package is called",
+    "request-does-not-fit": r"conda-concept:request:answer.*does not fit",
+    "request-asked-twice": r"conda-concept:request:answer.*asks for this package already",
+    "request-no-such-form": r"conda-concept:request:answer.*cannot be read as it is",
+    "request-pull-request": r"conda-concept:for:.*Asked for by",
 }
 
 
@@ -68,14 +85,32 @@ def unsolvable(data: RealData) -> str:
     raise SystemExit("that was to have no solution")
 
 
+def requested(data: RealData, name: str) -> str:
+    """The answer to a request for a package in the real analysis3."""
+    step, folder = data.steps[-1], Path(tempfile.mkdtemp())
+    environment = folder / "environments" / "analysis3"
+    environment.mkdir(parents=True)
+    (environment / "environment.yml").write_text(step.environment, "utf-8")
+    (environment / "config.yml").write_text((TOP / "environments/analysis3/config.yml").read_text("utf-8"), "utf-8")
+    (environment / "conda-lock.yml").write_text(dumps(real_lock(data, step)), "utf-8")
+    now = dt.datetime.fromisoformat("2026-06-30T00:00:00+00:00")  # the day of the data
+    quiet = Reporter(sys.stderr, quiet=True)
+    settings = Settings(channel_alias=data.alias, now=now)
+    found = Looker(Repository(folder), settings, quiet).look(Asked("analysis3", name))
+    told = tell(Repository(folder), found, now)
+    opened = Opened(12, "new") if found.outcome == "solved" else None
+    shutil.rmtree(folder)
+    return answer(replace(told, opened=opened, run="https://github.com/climate/environments/actions/runs/1"))
+
+
 def from_tests() -> dict[str, str]:
     """Those that the workflows made in the tests."""
-    texts = [path.read_text("utf-8") for path in sorted(SAID.glob("*.md"))]
+    texts = [path.read_text("utf-8") for folder in (SAID, REQUESTS) for path in sorted(folder.glob("*.md"))]
     found = {}
     for name, pattern in FROM_TESTS.items():
         matching = [text for text in texts if re.search(pattern, text, re.DOTALL)]
         if not matching:
-            sys.stderr.write(f"no comment of the tests shows {name}; first run ci/test tests/e2e/test_workflows.py\n")
+            sys.stderr.write(f"no comment of the tests shows {name}; first run ci/test tests/e2e\n")
         else:
             found[name] = matching[0]
     return found
@@ -110,6 +145,7 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data), **from_tests()}
+        comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "prophet")}
     again = f"A maintainer can start it again with a comment `/build {HEADING.commit}`"
     comments["runner-died"] = pullrequest.unfinished("analysis3", "the job ended: failure", HEADING, again=again)
     for name, text in comments.items():

@@ -62,7 +62,10 @@ class Repository:
 
     def release_branches(self, name: str) -> tuple[tuple[str, str], ...]:
         """The branches on which versions of an environment are looked after: label and ref, newest version first."""
-        found = self._git("for-each-ref", "--format=%(refname)", "refs/remotes/origin", "refs/heads").stdout.split()
+        try:
+            found = self._git("for-each-ref", "--format=%(refname)", "refs/remotes/origin", "refs/heads").stdout.split()
+        except CommandError:
+            return ()  # no Git repository, so no branches
         labels = {ref.rpartition("/")[2]: ref for ref in sorted(found)}
         pattern = re.compile(rf"{re.escape(name)}-[0-9]{{2}}\.[0-9]{{2}}")
         return tuple((label, labels[label]) for label in sorted(labels, reverse=True) if pattern.fullmatch(label))

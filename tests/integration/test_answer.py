@@ -1,16 +1,23 @@
 """Answers to package requests: with faults between any two steps, twice, at once, forged, hostile, and again later."""
 
 import datetime as dt
+import hashlib
 import json
 import re
+import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conda_concept.cli import run
 from conda_concept.errors import ConcError, RefusedError
 from conda_concept.forms import digest
 from conda_concept.github import Hub, Surroundings
@@ -20,10 +27,12 @@ from conda_concept.progress import Reporter
 from conda_concept.repository import Repository
 from conda_concept.requesting import FORM, LABEL, Asked, Finding, dumps, loads
 from conda_concept.solver import Settings
+from conda_concept.steps import answer
 from conda_concept.steps.answer import Answered, Answering, Call, call_of, wanted_in
 from conda_concept.steps.look import Looker
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, State
-from tests.support.fakegithub.state import BOT
+from tests.support.fakegithub.state import BOT, Run
+from tests.support.wheels import make_wheel
 
 TOP = Path(__file__).resolve().parents[2]
 QUIET = Reporter(StringIO(), quiet=True)
@@ -89,10 +98,6 @@ class Desk:
     def answer(self, issue: Issue, finding: Finding | str | None, call: Call | None = None) -> Answered:
         """The second job, after the first one found that (a text: it handed over that; None: nothing)."""
         self.runs += 1
-        pull = self.state.pulls.get(0)
-        assert pull is None
-        from tests.support.fakegithub import Run
-
         sha = self.state.git("rev-parse", "main")
         path = ".github/workflows/package-request.yml"
         self.state.runs[self.runs] = Run(self.runs, path, "issues", sha, "main", self.state.name)
@@ -240,6 +245,43 @@ def test_two_who_ask_for_the_same_get_one_pull_request(desk: Desk) -> None:
     assert desk.writes() == count
 
 
+def test_two_runs_at_once_leave_what_one_leaves(desk: Desk) -> None:
+    """GitHub queues them (tests/unit/test_workflows.py); even if it did not, there would be one pull request."""
+    issue = desk.ask(form("world"))
+    finding = desk.look(issue)
+    desk.checkout()
+    barrier, failures = threading.Barrier(2), []
+
+    def one() -> None:
+        barrier.wait()
+        try:
+            desk.answer(issue, finding)
+        except (ConcError, subprocess.CalledProcessError) as error:  # two checkouts are made in one folder, too
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) < 2
+    desk.answer(issue, finding)
+    (pull,) = desk.state.pulls.values()
+    assert len(desk.state.git("rev-list", f"main..{pull.head_branch}").split()) == 1
+    assert pull.head_sha == desk.state.git("rev-parse", pull.head_branch)
+
+
+def test_one_person_does_not_fill_the_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MOST_OPEN", 1)
+    for author, expected in (("kim", 1), ("maintainer", 3)):
+        before = len(desk.state.pulls)
+        for name in ("world", "conda_name") if author == "kim" else ("old-world", "new-world"):
+            issue = desk.ask(form(name), author)
+            desk.answer(issue, desk.look(issue))
+        assert len(desk.state.pulls) == expected, before
+    assert "1 requests of yours are open" in desk.said(desk.state.issues[3])
+
+
 def test_two_different_ones_do_not_touch(desk: Desk) -> None:
     issues = [desk.ask(form(name)) for name in ("world", "conda_name")]
     findings = [desk.look(issue) for issue in issues]
@@ -309,6 +351,64 @@ def test_what_is_only_elsewhere(desk: Desk) -> None:
     words = told(desk, form("hello", source="accessnri"))
     assert "### ⛔ `accessnri::hello` cannot be taken into tiny" in words
     assert "`tiny` takes packages from conda-forge, and not from accessnri." in words
+
+
+class _Index(SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def secure_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, str]]]:
+    """An index as PyPI is one, with a wheel, behind HTTPS; and what a process has to know to trust it."""
+    key, certificate, served = tmp_path / "key.pem", tmp_path / "certificate.pem", tmp_path / "served"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    wheel = make_wheel(served / "files", "only-pip", "1.5", metadata=["Requires-Dist: conda-name"])
+    page = served / "simple" / "only-pip" / "index.html"
+    page.parent.mkdir(parents=True)
+    proof = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    page.write_text(f'<a href="/files/{wheel.name}#sha256={proof}">{wheel.name}</a>')
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Index, directory=str(served)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    yield f"https://127.0.0.1:{server.server_port}/simple", {"REQUESTS_CA_BUNDLE": str(certificate)}
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_package_of_pypi_goes_below_pip_where_its_host_is_allowed(
+    desk: Desk, secure_index: tuple[str, dict[str, str]]
+) -> None:
+    index, environ = secure_index
+    issue = desk.ask(form("Only_Pip", "1.5", source="PyPI"))
+    settings = replace(desk.settings, pip_index=index, environ=environ)
+
+    def look() -> Finding:
+        repository = desk.checkout()
+        wanted = wanted_in(repository, issue.number, issue.body)
+        return Looker(repository, settings, QUIET, digest(issue.body)).look(wanted)
+
+    desk.answer(issue, look())
+    assert "### ❌ `only-pip==1.5.*` does not fit into tiny-26.11" in desk.said(issue)  # it needs what is nowhere
+    path = "environments/tiny/environment.yml"
+    rest = desk.state.text(path) + "\n  - conda_name\n"
+    desk.state.commit("main", {path: rest})
+    desk.answer(issue, look())
+    assert "### ⛔ `only-pip==1.5.*` cannot be taken into tiny" in desk.said(issue)
+    assert "is not among `pip_hosts`" in desk.said(issue)
+    desk.state.commit("main", {"environments/tiny/config.yml": f"{CONFIG}pip_hosts: [127.0.0.1]\n"})
+    desk.answer(issue, look())
+    assert "### ✅ `only-pip==1.5.*` fits into tiny-26.11" in desk.said(issue)
+    assert "the newest in PyPI is `1.5`" in desk.said(issue)
+    spec = desk.state.text(path, "request/1")
+    assert spec == f"{rest}  - pip:\n    - only-pip==1.5.*"
 
 
 def test_why_it_does_not_fit(desk: Desk) -> None:
@@ -399,6 +499,8 @@ def test_what_the_first_job_hands_over_is_checked_to_the_last_string(desk: Desk)
     ):
         assert desk.answer(issue, text).outcome == "failed", text[:200]
         assert "evil.example" not in desk.said(issue).replace("`", "")[:200]
+    assert desk.answer(issue, None).outcome == "failed"
+    assert "our job ended before it had an answer" in desk.said(issue)
     assert desk.state.pulls == {}
     assert loads(dumps(good)) == good
     assert desk.answer(issue, good).outcome == "solved"
@@ -441,6 +543,38 @@ def test_a_changed_mind_does_not_change_an_open_pull_request(desk: Desk) -> None
         assert ("was opened for what stood here before" in desk.said(issue)) == changed
     assert desk.state.git("for-each-ref") == before
     assert len(desk.state.pulls) == 1
+
+
+def test_the_same_from_a_terminal(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    repository = desk.checkout()
+    site = desk.folder / "site.yml"
+    site.write_text(f"name: here\nroot: {desk.folder}\nscratch: {desk.folder}\ncache: {desk.folder}/cache\n")
+    common = ["--repository", str(repository.root), "--site", str(site), "--quiet"]
+    common += ["--channel-alias", desk.settings.channel_alias]
+
+    def request(*words: str) -> tuple[int, str]:
+        status = run(["request", *words, *common], {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"})
+        out = capsys.readouterr()
+        return status, out.out + out.err
+
+    path = repository.root / "environments" / "tiny" / "environment.yml"
+    before = path.read_text()
+    status, words = request("world", "--env", "tiny", "--dry-run")
+    assert status == 0
+    assert "✅ world fits into tiny-26.11" in words
+    assert path.read_text() == before
+    status, words = request("conda-forge::world", "--env", "tiny", "--version", ">=1", "--write")
+    assert (status, path.read_text()) == (0, before.rstrip("\n") + "\n  - conda-forge::world >=1\n")
+    assert "written: environments/tiny/environment.yml" in words
+    status, words = request("world", "--env", "tiny", "--version", ">=9", "--json")
+    data = json.loads(words)
+    assert (status, data["outcome"], data["line"]) == (3, "unsolvable", "world >=9")
+    asked = ("hello --env tiny", "wolrd --env tiny", "x::y --env tiny")
+    assert [request(*words.split())[0] for words in asked] == [0, 11, 12]
+    status, words = request("world")
+    assert (status, "which environment? --env NAME; there are: other, tiny." in words) == (2, True)
+    assert request("a b", "--env", "tiny")[0] == 2
+    assert request("c::a", "--pip", "--env", "tiny")[0] == 2
 
 
 @pytest.mark.parametrize(

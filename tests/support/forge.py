@@ -233,6 +233,9 @@ class Forge:
             key = re.match(r"<!-- conda-concept:(\w+)", one.body)
             name = f"{one.issue}-{number}-{key[1] if key else one.author}.md"
             (folder / name).write_text(one.body, "utf-8")
+        for pull in self.state.pulls.values():
+            if pull.body:
+                (folder / f"{pull.number}-pull.md").write_text(pull.body, "utf-8")
 
     # --- what happens on GitHub ---------------------------------------------------------------------------------
 

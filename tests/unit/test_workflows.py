@@ -118,6 +118,17 @@ def test_no_required_check_can_be_skipped_by_its_paths(path: Path) -> None:
     assert "pull_request_target" not in load(path)["on"]
 
 
+def test_answers_to_requests_wait_in_one_queue_and_what_may_run_a_package_may_write_nothing() -> None:
+    jobs = load(FOLDER / "package-request.yml")["jobs"]
+    assert jobs["answer"]["concurrency"] == {
+        "group": "package-request-answers",
+        "cancel-in-progress": "false",
+        "queue": "max",
+    }
+    assert jobs["look"]["permissions"] == {"contents": "read"}
+    assert not any("GITHUB_TOKEN" in step.get("env", {}) for step in jobs["look"]["steps"])
+
+
 def test_everything_on_the_site_for_an_environment_waits_in_one_queue() -> None:
     jobs = (load(FOLDER / "build.yml")["jobs"]["build"], load(FOLDER / "release.yml")["jobs"]["release"])
     assert {job["concurrency"]["group"] for job in jobs} == {"site-${{ matrix.environment }}"}

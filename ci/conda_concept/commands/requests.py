@@ -93,12 +93,12 @@ def _look_into(context: Context, arguments: argparse.Namespace) -> int:
 
     name, path = (context.environ.get(f"GITHUB_EVENT_{key}", "") for key in ("NAME", "PATH"))
     event = json.loads(Path(path).read_bytes()) if path else {}
-    call = call_of(name, event)
     try:
+        call = call_of(name, event)
         wanted = wanted_in(context.repository, call.number, call.body)
-    except InputError as error:
-        # The other job says so; it reads the form by itself.
-        context.emit({"outcome": "invalid", "problems": list(error.problems)}, str(error))
+    except (InputError, RefusedError) as error:
+        # The other job says so, or does nothing; it reads event and form by itself.
+        context.emit({"outcome": error.kind, "message": error.message}, str(error))
         replace_file(arguments.out, "{}\n")
         return 0
     looker = Looker(context.repository, context.solver_settings(), context.reporter, digest(call.body))

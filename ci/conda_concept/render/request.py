@@ -40,7 +40,7 @@ class Opened:
     """The pull request about a package: its number, and what is to be said of it.
 
     new: it asks for what was asked. other: somebody else's issue opened it. changed: it asks for what stood in the
-    issue before. closed, merged: it is over.
+    issue before. closed, merged: it is over. many: none was opened, because so many are open already.
     """
 
     number: int
@@ -99,10 +99,11 @@ def invalid(problems: Sequence[str], run: str = "") -> str:
 def _verdict(told: Told) -> str:
     wanted = told.finding.asked
     name, label = code(wanted.text), markdown(told.label)
+    where = "on PyPI" if wanted.manager == "pip" else f"in the channels of {markdown(wanted.environment)}"
     return {
         "solved": f"✅ {name} fits into {label}",
         "present": f"✅ {name} is in {label} already",
-        "unknown": f"❓ No package is called {code(wanted.name)} in the channels of {markdown(wanted.environment)}",
+        "unknown": f"❓ No package is called {code(wanted.name)} {where}",
         "unsolvable": f"❌ {name} does not fit into {label} as it is",
         "refused": f"⛔ {name} cannot be taken into {markdown(wanted.environment)}",
         "failed": f"⏸️ {name} was not looked into, because something failed on our side",
@@ -121,16 +122,27 @@ def _next(told: Told) -> str:
             "asks for that. Close it and comment `/retry`, or open another issue for this.",
             "closed": f"**Next:** pull request #{opened.number} asked for it and was closed; what was said there "
             "still holds. A maintainer can reopen it.",
+            "many": f"**Next:** {opened.number} requests of yours are open, so no further pull request is opened for "
+            "you now. When one of them is done, a comment `/retry` opens it.",
             "merged": f"**Next:** pull request #{opened.number} asked for it and is merged; the release follows.",
         }[opened.state]
     return {
         "present": "There is nothing to add; it is there when the module is loaded.",
         "unknown": "**Next:** edit the name at the top of this issue (⋯ → Edit); it is looked at again at once.",
-        "unsolvable": "**Next:** one of the changes below would make room. Ask for another version by editing the "
-        "text at the top, or talk to the maintainers here; `/retry` looks again.",
+        "unsolvable": _room(told),
         "refused": "**Next:** a maintainer can change that rule, or not; `/retry` looks again.",
         "failed": "**Nothing is wrong with your request.** A comment `/retry` tries again.",
     }.get(told.finding.outcome, "")
+
+
+def _room(told: Told) -> str:
+    part = told.finding.part
+    ways = part.unsolvable.remedies if part and part.unsolvable else ()
+    room = "One of the changes below would make room. " if ways else ""
+    return (
+        f"{room}**Next:** to ask for another version, edit the text at the top (⋯ → Edit); else talk to the "
+        "maintainers here. `/retry` looks again."
+    )
 
 
 def _same(told: Told) -> str:

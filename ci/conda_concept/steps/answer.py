@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conda_concept.conversation import IssueFacts, PullFacts, may_build, ours
+from conda_concept.conversation import IssueFacts, PullFacts, asked_by, may_build, ours
 from conda_concept.document import MAX_BYTES, SourceText
 from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.forms import digest, fill, read_form
@@ -29,6 +29,8 @@ from conda_concept.steps.admit import SOLVE_FIRST
 from conda_concept.steps.request import tell
 
 RETRY = "/retry"
+#: So many pull requests are open at once for one person who may not write here: anybody can fill in a form.
+MOST_OPEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +183,17 @@ class Answering:
                 self._solve(hub.pull(own.number))
             return _and(told, own)
         mark = render.pull_marker(wanted)
-        others = [one for one in issues.open_pulls(hub) if one.author == hub.here.bot and mark in one.body.split("\n")]
+        ours_open = [one for one in issues.open_pulls(hub) if one.author == hub.here.bot]
+        others = [one for one in ours_open if mark in one.body.replace("\r\n", "\n").split("\n")]
         if others:
             first = min(others, key=lambda one: one.number)
             issues.rewrite_pull(hub, first.number, render.joined(first.body, issue))
             return _and(told, Opened(first.number, "other"))
         if told.finding.outcome != "solved":
             return told
+        mine = [one for one in ours_open if asked_by(one, hub.here.bot) == issue.author]
+        if len(mine) >= MOST_OPEN and not may_build(hub.permission(issue.author)):
+            return _and(told, Opened(len(mine), "many"))
         return _and(told, Opened(self._open(issue, wanted).number, "new"))
 
     def _own(self, issue: IssueFacts, wanted: Asked) -> Opened | None:

@@ -6,7 +6,7 @@ that has no secret and no right to write, and what it finds is data for the job 
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conda_concept.errors import ConcError, InputError, UnsolvableError
@@ -106,6 +106,9 @@ class Looker:
             solved = solve(spec, lock, Wish(), self.settings, self.reporter)
         except (ExplainedError, UnsolvableError) as error:
             why = error.explanation if isinstance(error, ExplainedError) else _in_short(error, wanted)
+            # That it fits where it is left out is no news to whoever asked.
+            others = [one for one in why.remedies if not one.startswith(f"leave out `{wanted.text}` ")]
+            why = replace(why, remedies=tuple(others))
             part = Part(name=name, outcome="unsolvable", unsolvable=Reasons.of(why))
             return self._finding(wanted, "unsolvable", facts=facts, part=part, notes=tuple(notes))
         wrong = [

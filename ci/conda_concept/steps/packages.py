@@ -13,7 +13,6 @@ _ENTRY = re.compile(
     r"  platform: (?P<platform>[a-z0-9-]+)\n",
     re.MULTILINE,
 )
-_ANY_ENTRY = re.compile(r"^-\s+name:", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +31,6 @@ def listed(text: str) -> tuple[Named, ...]:
     found = [
         Named(one["name"], one["version"], one["manager"], one["platform"]) for one in _ENTRY.finditer(f"\n{entries}")
     ]
-    if mark and found and len(found) == len(_ANY_ENTRY.findall(entries)):
+    if mark and found and len(found) == f"\n{entries}".count("\n- "):
         return tuple(found)
     return tuple(Named(one.name, one.version, one.manager, one.platform) for one in loads(text).packages)
