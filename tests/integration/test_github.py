@@ -14,8 +14,8 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.repository import Repository
 from conda_concept.steps.accept import Desk
-from conda_concept.steps.answer import finish
 from conda_concept.steps.candidate import settle
+from conda_concept.steps.reply import finish
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 

@@ -49,7 +49,7 @@ def _nothing(context: Context, error: RefusedError) -> int:
 def _superseded(context: Context, arguments: argparse.Namespace, error: RefusedError) -> int:
     """A newer commit: whoever asked about this one is told."""
     from conda_concept.render import answers
-    from conda_concept.steps.answer import finish
+    from conda_concept.steps.reply import finish
 
     finish(context.desk.hub, arguments.pull_request, arguments.answer, answers.SUPERSEDED)
     return _nothing(context, error)
@@ -59,7 +59,7 @@ def _report(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.errors import ConcError
     from conda_concept.github.hub import run_facts
     from conda_concept.render import answers
-    from conda_concept.steps.answer import finish, point
+    from conda_concept.steps.reply import finish, point
     from conda_concept.steps.report import Report
 
     desk = context.desk
@@ -126,8 +126,8 @@ def _settle_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _settle(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.answer import point
     from conda_concept.steps.candidate import settle
+    from conda_concept.steps.reply import point
 
     names = json.loads(arguments.environments)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

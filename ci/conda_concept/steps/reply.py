@@ -1,4 +1,4 @@
-"""answer: the last word in the answer to a command, by whoever has done what it asked for."""
+"""reply: the last word in the answer to a command, by whoever has done what it asked for."""
 
 from collections.abc import Sequence
 
