@@ -108,7 +108,7 @@ def bones(text: str) -> list[str]:
 
 
 def picture(path: Path, text: str, style: Path) -> None:
-    """A screenshot of a comment by Chromium, at most 1400 pixels high, with the comment's digest in it."""
+    """A screenshot of a comment by Chromium, 160 to 1400 pixels high, with the comment's digest in it."""
     shown = text.partition("\n")[2].replace("[!NOTE]", "**Note**")
     body = MarkdownIt("gfm-like").render(shown)
     page = (
@@ -120,11 +120,13 @@ def picture(path: Path, text: str, style: Path) -> None:
         file, shot = Path(work) / "page.html", Path(work) / "page.png"
         file.write_text(page, "utf-8")
         words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        words += [f"--user-data-dir={work}/profile"]
+        # Draw when all of it is there, however busy the machine is: otherwise a picture may be half empty.
+        words += [f"--user-data-dir={work}/profile", "--run-all-compositor-stages-before-draw"]
+        words += ["--virtual-time-budget=10000"]
         environment = {**CLEAN_ENVIRONMENT, "HOME": work}
         said = run([*words, "--window-size=900,100", "--dump-dom", file.as_uri()], env=environment, timeout=60).stdout
         found = re.search(r"<title>height=(\d+)</title>", said)
-        height = min(1400, int(found[1]) if found else 1400)
+        height = min(1400, max(160, int(found[1]) if found else 1400))  # a lower window stays white
         run([*words, f"--window-size=900,{height}", f"--screenshot={shot}", file.as_uri()], env=environment, timeout=60)
         path.write_bytes(with_digest(shot.read_bytes(), text))
 
@@ -146,11 +148,8 @@ def digest_in(image: bytes) -> str:
     return image[start + len(_NOTE) :][:64].decode("ascii", "replace") if start >= 0 else ""
 
 
-def main(argv: Sequence[str]) -> None:
-    """Render everything; what was there before is replaced, pictures and all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--style", type=Path, help="pictures too, in this style (npm: github-markdown-css)")
-    options = parser.parse_args(argv)
+def write() -> None:
+    """All texts anew; what was there before goes, pictures and all."""
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data)}
@@ -159,9 +158,19 @@ def main(argv: Sequence[str]) -> None:
         old.unlink()
     for name, text in comments.items():
         (GALLERY / f"{name}.md").write_text(text, "utf-8")
-        if options.style:
-            picture(GALLERY / f"{name}.png", text, options.style)
         sys.stdout.write(f"{name}: {len(text):,} characters\n")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Texts, then pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--style", type=Path, help="pictures too, in this style (npm: github-markdown-css)")
+    parser.add_argument("--only-pictures", action="store_true", help="of the texts that are there")
+    options = parser.parse_args(argv)
+    if not options.only_pictures:
+        write()
+    for path in sorted(GALLERY.glob("*.md")) if options.style else ():
+        picture(path.with_suffix(".png"), path.read_text("utf-8"), options.style)
 
 
 if __name__ == "__main__":
