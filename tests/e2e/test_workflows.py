@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gallery
 import pytest
 
 from conda_concept.layout import Layout
@@ -32,7 +34,9 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
     """One repository whose first release is out; every test opens its own pull requests."""
     act = shutil.which("act")
     assert act, "act is not installed; run ./ci/setup"
-    root = Path(tempfile.mkdtemp(prefix="conda-concept-forge-", dir="/tmp"))
+    named = os.environ.get("CONDA_CONCEPT_FORGE")  # ci/gallery wants a path that does not change from run to run
+    root = Path(named or tempfile.mkdtemp(prefix="conda-concept-forge-", dir="/tmp"))
+    root.mkdir(exist_ok=True)
     root.chmod(0o755)
     try:
         state = State.make(root)
@@ -466,6 +470,19 @@ def test_a_projects_own_tests_decide_its_ci(forge: Forge, status: int, result: s
     assert ran.jobs == {"Test": result}, ran.log
     assert f"tested {pull.head_sha} on bookworm" in ran.log
     pull.state = "closed"
+
+
+def test_the_gallery_shows_what_is_said(forge: Forge) -> None:
+    """Names, numbers and paths aside. Where this fails, the words of a comment have changed: run ci/gallery."""
+    if "CONDA_CONCEPT_FORGE" in os.environ:
+        return  # it is being made anew
+    said = forge.said()
+    for name, text in gallery.chosen(said, gallery.FROM_TESTS).items():
+        assert gallery.bones(text) == gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8")), name
+    for name, text in gallery.chosen(said, gallery.FROM_DEMO).items():
+        # That of a larger environment says more, and all of this.
+        shown = gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8"))
+        assert [line for line in gallery.bones(text) if line not in shown] == [], name
 
 
 def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user: OrdinaryUser) -> None:

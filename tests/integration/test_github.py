@@ -1,6 +1,7 @@
 """The edge to GitHub against a fake that remembers, has GitHub's limits, and fails on demand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,19 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
     assert len(fake.asked) <= 5  # three pages, and the change
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary"])
+@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary", "rate"])
 def test_a_failure_at_the_post_leaves_one_comment(fake: FakeGitHub, pull: Pull, kind: str) -> None:
     fake.faults.append(Fault("POST", "/comments", kind))
     hub(fake).say(pull.number, MARK, "text")
     assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
+
+
+def test_an_answer_that_does_not_come_in_time_leaves_one_comment(fake: FakeGitHub, pull: Pull) -> None:
+    fake.faults.append(Fault("POST", "/comments", "silent"))
+    patient = hub(fake)
+    Hub(replace(patient.here, timeout=2)).say(pull.number, MARK, "text")
+    assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
+    assert fake.count("POST", "/comments") == 1
 
 
 def test_a_github_that_stays_away_is_the_networks_fault(fake: FakeGitHub, pull: Pull) -> None:

@@ -28,7 +28,7 @@ scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
 singularity: /opt/singularity/bin/singularity
-binds: [/etc, /usr, /tmp]
+binds: [/etc, /usr, /tmp, /srv]
 host_libraries: [/usr/lib, /lib]
 node_dir: {root}/node
 """
@@ -225,17 +225,19 @@ class Forge:
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=300)
         return _ran(done.stdout, done.stderr, done.returncode)
 
+    def said(self) -> list[str]:
+        """Every comment of ours in every version, in the order in which they were begun; then pull requests' texts."""
+        mine = [one for one in self.state.comments if one.body.startswith("<!-- conda-concept:")]
+        said = [body for one in mine for body in (*one.before, one.body)]
+        return [*said, *(pull.body for pull in self.state.pulls.values() if pull.body)]
+
     def show(self, folder: Path) -> None:
-        """Every comment as a file: the pull request's number, who, what about."""
+        """All of them as files."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for number, one in enumerate(self.state.comments):
-            key = re.match(r"<!-- conda-concept:(\w+)", one.body)
-            name = f"{one.issue}-{number}-{key[1] if key else one.author}.md"
-            (folder / name).write_text(one.body, "utf-8")
-        for pull in self.state.pulls.values():
-            if pull.body:
-                (folder / f"{pull.number}-pull.md").write_text(pull.body, "utf-8")
+        for number, body in enumerate(self.said()):
+            key = re.match(r"<!-- conda-concept:(\w+)", body)
+            (folder / f"{number}-{key[1] if key else ''}.md").write_text(body, "utf-8")
 
     # --- what happens on GitHub ---------------------------------------------------------------------------------
 

@@ -72,7 +72,9 @@ def _inodes(record: ReleaseRecord) -> int:
 
 
 def _shown(value: int, how: str) -> str:
-    return f"{value / 1e6:,.1f} MB" if how == "MB" else how.format(value)
+    if how != "MB":
+        return how.format(value)
+    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
 
 
 def _delta(value: int, how: str) -> str:

@@ -299,6 +299,7 @@ def comment(ask: Ask, number: str) -> Answer:
 
 def edit(ask: Ask, number: str) -> Answer:
     found = _find(ask, number)
+    found.before.append(found.body)
     found.body = _checked(ask.body)
     return 200, _comment(ask, found)
 

@@ -63,6 +63,8 @@ class Comment:
     author: str
     body: str
     reactions: list[tuple[str, str]] = field(default_factory=list)
+    #: What it said before it was edited.
+    before: list[str] = field(default_factory=list)
 
 
 @dataclass
