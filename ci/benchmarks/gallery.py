@@ -137,7 +137,8 @@ def bones(text: str) -> list[str]:
     lines = []
     for line in text.splitlines():
         short = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "…", line)
-        short = re.sub(r"\b(tiny|demo)\b", "…", re.sub(r"[\d.,]*\d|(?<=\s)/\S+", "0", short))
+        short = re.sub(r'\b[0-9a-f]{8,40}\b|(?<=[\s"])/[^\s"]+|[\d.,]*\d', "0", short)  # commits, paths, numbers
+        short = re.sub(r"\b(tiny|demo)\b", "…", short)
         if not line.startswith("|"):
             lines.append(short)
     return lines

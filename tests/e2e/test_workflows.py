@@ -480,9 +480,10 @@ def test_the_gallery_shows_what_is_said(forge: Forge) -> None:
     for name, text in gallery.chosen(said, gallery.FROM_TESTS).items():
         assert gallery.bones(text) == gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8")), name
     for name, text in gallery.chosen(said, gallery.FROM_DEMO).items():
-        # That of a larger environment says more, and all of this.
+        # That of another environment says more, and all of this but what has a number or is its config's.
         shown = gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8"))
-        assert [line for line in gallery.bones(text) if line not in shown] == [], name
+        words = [line for line in gallery.bones(text) if "0" not in line and not line.startswith("Questions:")]
+        assert [line for line in words if line not in shown] == [], name
 
 
 def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user: OrdinaryUser) -> None:

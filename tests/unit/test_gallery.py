@@ -35,7 +35,7 @@ def test_a_picture_without_a_digest_has_none() -> None:
 def test_what_differs_from_run_to_run_is_no_difference_and_words_are() -> None:
     text = "### ✅ The tests of tiny-26.11/810c3be6 pass: 86 tests\n| a | 1 |\nmodule use /tmp/x/modules\nsee [run](https://x/1)"
     same = "### ✅ The tests of demo-26.11/dbb900e3 pass: 1,319 tests\nmodule use /srv/y\nsee [run](https://x/2)"
-    assert bones(text)[1:] == bones(same)[1:]
+    assert bones(text) == bones(same)
     assert bones("It was built") != bones("It is built")
     with pytest.raises(LookupError, match="shows b"):
         chosen(["a"], {"a": "a", "b": "b"})
