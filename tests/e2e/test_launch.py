@@ -339,9 +339,9 @@ def test_drivers_are_passed_through_where_the_host_has_them(
     store: Store, ordinary_user: OrdinaryUser, user_dir: Path, files: str, flags: list[str]
 ) -> None:
     # The namespace runtime shows the whole host, drivers too; only a container has to be told.
-    words = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", DRIVERS, "drivers", files, user_dir]
+    words = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", DRIVERS, "drivers", files]
     launcher = store.prefix() / "launcher"
-    said = ordinary_user.run([*words, launcher], env={"CONDA_CONCEPT_RUNTIME": "singularity"}).stdout.split()
+    said = ordinary_user.run([*words, user_dir, launcher], env={"CONDA_CONCEPT_RUNTIME": "singularity"}).stdout.split()
     assert sorted(word for word in said if word in {"--nv", "--rocm"}) == flags
     assert said[0] == store.site.singularity
 
