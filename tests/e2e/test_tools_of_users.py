@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from rattler.shell import ActivationVariables, Shell, activate
 
 from tests.e2e.conftest import Inside
+from tests.e2e.test_launch import talk
 from tests.support.release import DEMO, OTHER, Store
 from tests.support.user import OrdinaryUser
 
@@ -66,6 +68,46 @@ def test_conda_itself_activates_by_name_and_takes_everything_back(inside: Inside
     off = conda("shell.posix", "deactivate", **within, PATH=f"{alias}/bin:/usr/bin:/bin")
     left = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{off}\n" + 'echo "<${CONDA_PREFIX-}><${HELLO_DATA-}>"')
     assert left == "<><>\n"
+
+
+#: What the announcement of 2023 had to say does not work, typed by a user. README.md shows what comes out.
+SESSION = """\
+cat hello.py
+./hello.py
+conda env list
+conda activate demo
+command -v python3
+python3 -c 'import sys; print(sys.prefix)'
+conda deactivate
+command -v python3
+"""
+SHOWN = Path(__file__).parents[2] / ".github" / "gallery" / "shebang-and-conda.txt"
+
+
+def test_an_interpreters_path_as_first_line_and_conda_activate(
+    store: Store, ordinary_user: OrdinaryUser, user_dir: Path
+) -> None:
+    envs = str(store.layout.envs)
+    alias = f"{envs}/demo"
+    within = {"CONDA_PREFIX": alias, "CONDA_DEFAULT_ENV": "demo", "CONDA_SHLVL": "1", "PATH": f"{alias}/bin:/usr/bin"}
+    script = user_dir / "hello.py"
+    script.write_text(f"#!{alias}/bin/python3\nimport sys\n\nprint('hello from', sys.prefix)\n", "utf-8")
+    script.chmod(0o755)
+    said = {
+        "activate": conda("shell.posix", "activate", "demo", CONDA_ENVS_PATH=envs),
+        "deactivate": conda("shell.posix", "deactivate", CONDA_ENVS_PATH=envs, **within),
+        "env": f"cat <<'E'\n{conda('env', 'list', CONDA_ENVS_PATH=envs)}E\n",
+    }
+    for name, text in said.items():
+        (user_dir / name).write_text(text, "utf-8")
+    # As the shell function of `conda init` does it: evaluate what conda prints.
+    lines = ["conda() { . ./$1; }", "export CONDA_CONCEPT_RUNTIME=namespace PATH=/usr/bin"]
+    for line in SESSION.splitlines():
+        lines += [f"printf '$ %s\\n' {shlex.quote(line)}", line]
+    out = ordinary_user.bash("\n".join(lines), cwd=user_dir).stdout
+    out = out.replace(str(store.layout.root), "/opt/site").replace(sys.prefix, "/home/me/conda")
+    shown = "".join(f"{line.rstrip()}\n" for line in out.splitlines())
+    assert shown == SHOWN.read_text("utf-8"), shown
 
 
 def test_conda_env_list_has_every_name(store: Store) -> None:
@@ -141,6 +183,19 @@ def test_ipython_reads_and_answers(inside: Inside) -> None:
         'echo "print(6 * 7)" | "$1" --simple-prompt --no-banner --colors=NoColor', inside.store.command("ipython")
     )
     assert "42" in said
+
+
+def test_ipython_has_the_terminal(inside: Inside, home: Path) -> None:
+    env = inside.environment({"TERM": "dumb", "IPYTHONDIR": str(home)})
+    argv = inside.user.command([inside.store.command("ipython"), "--no-banner", "--colors=NoColor"], env)
+    said = talk(
+        argv,
+        ("In [1]: ", "6 * 7\n"),
+        # Between a prompt and a result there are colours and cursors.
+        ("42\r\n", "import sys; sys.stdin.isatty(), sys.prefix\n"),
+        (f"(True, '{inside.store.prefix()}')", "exit\n"),
+    )
+    assert said.endswith("[exit 0]")
 
 
 KERNELS = """
