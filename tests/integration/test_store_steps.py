@@ -396,7 +396,7 @@ def findings(store: Store) -> dict[str, tuple[str, str]]:
     return {
         one.where.removeprefix(f"{store.layout.root}/"): (one.severity, one.what)
         for one in doctor(store, ASKED).findings
-        if not any(one.what.startswith(f"{folder}: ") for folder in outside)
+        if one.where not in outside
     }
 
 
