@@ -125,7 +125,8 @@ def run(parts: set[str], folder: Path, *, small: bool) -> Results:
     if "readers" in parts:
         say("readers")
         (folder / "readers").mkdir()
-        readers = run_readers(folder / "readers", switches=40 if small else 200)
+        (folder / "readers").chmod(0o755)
+        readers = run_readers(folder / "readers", switches=40 if small else 200, real=True)
     model: dict[str, int] = {}
     if "model" in parts:
         say("model")
@@ -147,6 +148,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-store-"))
+    folder.chmod(0o755)
     started = time.monotonic()
     try:
         results = run(set(options.part or names), folder, small=options.small)

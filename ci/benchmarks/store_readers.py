@@ -2,6 +2,9 @@
 
 Three kinds read at once: shells that load the real modules of Environment Modules and of Lmod and start a command;
 processes that do the same steps themselves, hundreds of times a second; and a job that loaded once, at the start.
+
+Either all of it is small, with launchers that only read their image (a test of seconds), or everything is real: images,
+launchers, modulefiles, and an ordinary user who starts commands through both runtimes (the benchmark).
 """
 
 import json
@@ -14,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.store_real import become_user, ready_real, real_store, unmount_below
 from benchmarks.storekit import ASKED, make_store, ready, release, silent
 from conda_concept.layout import Layout
 from conda_concept.steps.publish import publish_release
@@ -67,23 +71,38 @@ class Outcome:
     seen: list[Seen]
 
 
-def run_readers(folder: Path, *, switches: int, shells: int = 4, quick: int = 4) -> Outcome:
-    """A store at `folder`, `shells` shells (by turns one module system and the other), `quick` readers and one job."""
-    store = make_store(folder / "root", door=RealDoor())
-    builds = [ready(store, release("23.04", number)) for number in (1, 2)]
-    other = ready(store, release("23.07", 3))
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where readers read, how they are told to stop, and whether everything is real."""
+
+    folder: Path
+    layout: Layout
+    real: bool
+
+    @property
+    def stop(self) -> Path:
+        """Readers stop when it is there."""
+        return self.folder / "stop"
+
+    def runtime(self, number: int) -> str:
+        """Which runtime a reader uses: every fourth one the container's, which takes several times as long."""
+        return "singularity" if self.real and number % 4 == 3 else "namespace"
+
+
+def run_readers(folder: Path, *, switches: int, real: bool = False) -> Outcome:
+    """A store at `folder`, four shells (by turns one module system and the other), four quick readers and one job."""
+    store = real_store(folder / "root") if real else make_store(folder / "root", door=RealDoor())
+    make = ready_real if real else ready
+    builds = [make(store, release("23.04", number)) for number in (1, 2)]
+    other = make(store, release("23.07", 3))
     publish_release(store, builds[0], "23.04", ASKED, silent())
-    stop = folder / "stop"
+    scene = Scene(folder, store.layout, real)
     names = ("analysis3", "analysis3-unstable", "analysis3-23.04")
-    running = [
-        _shell(folder, store.layout, stop, kind=list(MODULE_SYSTEMS)[number % 2], name=names[number % 3], number=number)
-        for number in range(shells)
-    ]
+    running = [_shell(scene, names[number % 3], number) for number in range(4)]
     running += [
-        _forked(folder, f"quick reader {number}", _quick(store.layout, stop, names[number % 3]))
-        for number in range(quick)
+        _forked(scene, f"quick reader {number}", _quick(scene, names[number % 3], number)) for number in range(4)
     ]
-    running.append(_forked(folder, "job", _job(store.layout, stop)))
+    running.append(_forked(scene, "job", _job(scene)))
     started = time.monotonic()
     try:
         for turn in range(switches // 4):
@@ -93,36 +112,44 @@ def run_readers(folder: Path, *, switches: int, shells: int = 4, quick: int = 4)
             publish_release(store, builds[0], "23.04", ASKED, silent())
     finally:
         seconds = time.monotonic() - started
-        stop.write_text("")
+        scene.stop.write_text("")
         seen = [collect() for collect in running]
+        unmount_below(folder)
     return Outcome(switches // 4 * 4, seconds / max(switches // 4 * 4, 1), seen)
 
 
-def _shell(folder: Path, layout: Layout, stop: Path, *, kind: str, name: str, number: int) -> Callable[[], Seen]:
+def _shell(scene: Scene, name: str, number: int) -> Callable[[], Seen]:
     """Start a shell that loads real modules; the result waits for it and reads what it wrote."""
-    out = folder / f"shell{number}"
+    kind, runtime = list(MODULE_SYSTEMS)[number % 2], scene.runtime(number)
+    out = scene.folder / f"shell{number}"
     argv = [
         "/bin/bash",
         "-c",
         SHELL,
         "reader",
         MODULE_SYSTEMS[kind],
-        layout.module_path,
-        stop,
-        f"{layout.product}/{name}",
+        scene.layout.module_path,
+        scene.stop,
+        f"{scene.layout.product}/{name}",
     ]
     with out.open("w") as lines:
         process = subprocess.Popen(
             [str(word) for word in argv],
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(scene.folder),
+                "LANG": "C.UTF-8",
+                "CONDA_CONCEPT_RUNTIME": runtime,
+            },
             stdin=subprocess.DEVNULL,
             stdout=lines,
             stderr=subprocess.DEVNULL,
+            preexec_fn=become_user if scene.real else None,  # noqa: PLW1509 - this process has one thread
         )
 
     def collect() -> Seen:
         process.wait(timeout=60)
-        seen = Seen(f"{kind}, {name}")
+        seen = Seen(f"{kind}, {name}" + (f", {runtime}" if scene.real else ""))
         for line in out.read_text().splitlines():
             seen.take(line)
         return seen
@@ -130,17 +157,22 @@ def _shell(folder: Path, layout: Layout, stop: Path, *, kind: str, name: str, nu
     return collect
 
 
-def _forked(folder: Path, kind: str, rounds: Callable[[], Sequence[str]]) -> Callable[[], Seen]:
+def _forked(scene: Scene, kind: str, rounds: Callable[[], Sequence[str]]) -> Callable[[], Seen]:
     """Start a process that collects lines until it is told to stop; the result waits for it."""
-    out = folder / kind.replace(" ", "-")
+    out = scene.folder / kind.replace(" ", "-")
+    lines = out.open("w")
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            out.write_text(json.dumps(rounds()))
+            if scene.real:
+                become_user()
+            with lines:
+                lines.write(json.dumps(rounds()))
             status = 0
         finally:
             os._exit(status)
+    lines.close()
 
     def collect() -> Seen:
         seen = Seen(kind)
@@ -159,14 +191,14 @@ def _forked(folder: Path, kind: str, rounds: Callable[[], Sequence[str]]) -> Cal
     return collect
 
 
-def _quick(layout: Layout, stop: Path, name: str) -> Callable[[], Sequence[str]]:
+def _quick(scene: Scene, name: str, number: int) -> Callable[[], Sequence[str]]:
     """Load by reading what a module system reads, in its order, and launch; until told to stop."""
 
     def rounds() -> Sequence[str]:
         lines = []
-        while not stop.exists():
+        while not scene.stop.exists():
             try:
-                lines.append(_load_and_launch(layout, name))
+                lines.append(_launch(*_load(scene.layout, name), scene.runtime(number)))
             except (OSError, AttributeError) as error:
                 lines.append(f"FAILED {error}")
         return lines
@@ -174,15 +206,15 @@ def _quick(layout: Layout, stop: Path, name: str) -> Callable[[], Sequence[str]]
     return rounds
 
 
-def _job(layout: Layout, stop: Path) -> Callable[[], Sequence[str]]:
+def _job(scene: Scene) -> Callable[[], Sequence[str]]:
     """Load once, then launch by the PATH of that moment until told to stop; more than one release is a failure."""
 
     def rounds() -> Sequence[str]:
-        prefix, named = _load(layout, "analysis3")
+        prefix, named = _load(scene.layout, "analysis3")
         lines = []
-        while not stop.exists():
+        while not scene.stop.exists():
             try:
-                lines.append(_launch(prefix, named))
+                lines.append(_launch(prefix, named, scene.runtime(0)))
             except OSError as error:
                 lines.append(f"FAILED {error}")
         return lines if len(set(lines)) == 1 else [*lines, f"FAILED the job saw {len(set(lines))} releases"]
@@ -195,17 +227,24 @@ def _load(layout: Layout, name: str) -> tuple[str, str]:
     moving = layout.modulerc.read_text()
     match = re.search(rf"^module-version \S+/(\S+)(?: \S+)* {re.escape(name)}(?: |$)", moving, re.MULTILINE)
     text = layout.module(match.group(1) if match else name).read_text()
-    prefix, named = re.search(r"^set prefix (\S+)", text, re.MULTILINE), re.search(r"RELEASE (\S+)", text)
+    prefix = re.search(r"^set prefix (\S+)", text, re.MULTILINE)
+    # A small modulefile names its release; a real one says so in its first comment.
+    named = re.search(r"RELEASE (\S+)", text) or re.search(r"^# (\S+), build (\S+):", text, re.MULTILINE)
     if prefix is None or named is None:
         raise OSError(f"half a modulefile: {text!r}")
-    return prefix.group(1), named.group(1)
+    return prefix.group(1), "/".join(named.groups())
 
 
-def _launch(prefix: str, named: str) -> str:
-    environment = {"PATH": "/usr/bin:/bin", "CONDA_CONCEPT_RELEASE": named}
-    done = subprocess.run([f"{prefix}/bin/tool0"], env=environment, capture_output=True, text=True, check=False)
+def _launch(prefix: str, named: str, runtime: str) -> str:
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/",
+        "CONDA_CONCEPT_RELEASE": named,
+        "CONDA_PREFIX": f"/releases/{named}",
+        "CONDA_CONCEPT_RUNTIME": runtime,
+    }
+    argv = [f"{prefix}/bin/tool0"]
+    done = subprocess.run(
+        argv, env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else f"FAILED {done.stderr.strip()}"
-
-
-def _load_and_launch(layout: Layout, name: str) -> str:
-    return _launch(*_load(layout, name))

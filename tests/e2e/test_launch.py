@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Inside
-from tests.support.release import DEMO, OLD_DEMO, OTHER
+from tests.support.release import DEMO, OLD_DEMO, OTHER, Store
+from tests.support.user import OrdinaryUser
 
 WHO = "import json, sys; print(json.dumps([sys.prefix, sys.executable, sys.argv[1:]]))"
 
@@ -318,6 +319,31 @@ def test_explain_and_debug_say_what_is_run_and_do_not_run_it(inside: Inside) -> 
     assert done.stdout == f"hello 2 {inside.store.prefix()}\n"
     assert "running" in done.stderr
     assert "exec" in done.stderr or "start 1 of" in done.stderr
+
+
+#: A /dev with the files of drivers, seen by one command only: $1 are their names.
+DRIVERS = """
+set -e
+mount -t tmpfs none "$2"
+touch "$2/null"; mount --bind /dev/null "$2/null"
+for name in $1; do touch "$2/$name"; done
+mount --rbind "$2" /dev
+exec "$3" --explain python3
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "flags"), [("", []), ("nvidiactl", ["--nv"]), ("kfd", ["--rocm"]), ("nvidiactl kfd", ["--nv", "--rocm"])]
+)
+def test_drivers_are_passed_through_where_the_host_has_them(
+    store: Store, ordinary_user: OrdinaryUser, user_dir: Path, files: str, flags: list[str]
+) -> None:
+    # The namespace runtime shows the whole host, drivers too; only a container has to be told.
+    words = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", DRIVERS, "drivers", files]
+    launcher = store.prefix() / "launcher"
+    said = ordinary_user.run([*words, user_dir, launcher], env={"CONDA_CONCEPT_RUNTIME": "singularity"}).stdout.split()
+    assert sorted(word for word in said if word in {"--nv", "--rocm"}) == flags
+    assert said[0] == store.site.singularity
 
 
 def test_the_tests_run_on_the_interpreter_of_the_image(inside: Inside) -> None:

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rattler.shell import ActivationVariables, Shell, activate
 
 from tests.e2e.conftest import Inside
+from tests.e2e.test_launch import talk
 from tests.support.release import DEMO, OTHER, Store
 from tests.support.user import OrdinaryUser
 
@@ -31,16 +34,18 @@ def test_conda_activate_finds_sets_and_starts(inside: Inside, tmp_path: Path) ->
     ]
 
 
-#: conda's own activator, as conda-lock carries it; conda's `conda activate` evaluates what it prints.
-CONDA = (
-    "import sys; from conda_lock._vendor.conda.activate import PosixActivator as A; print(A(sys.argv[1:]).execute())"
-)
+CONDA = Path(__file__).parents[1] / "support" / "conda.py"
 
 
 def conda(*words: str, **variables: str) -> str:
-    """The shell text that conda makes of `conda activate NAME` or `conda deactivate`."""
+    """What conda itself prints for these words."""
+    return conda_through((), *words, **variables)
+
+
+def conda_through(before: Sequence[str], *words: str, **variables: str) -> str:
+    """The same with words put in front of the whole command."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CONDA, *words],
+        [*before, sys.executable, CONDA, *words],
         env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **variables},
         capture_output=True,
         text=True,
@@ -53,22 +58,82 @@ def test_conda_itself_activates_by_name_and_takes_everything_back(inside: Inside
     # Not `demo`: conda 24 does not quote an apostrophe in a variable's value, and demo has one to try us.
     envs, name = str(inside.store.layout.envs), OTHER.label
     alias = inside.store.layout.alias(name)
-    on = conda("activate", name, CONDA_ENVS_PATH=envs)
+    on = conda("shell.posix", "activate", name, CONDA_ENVS_PATH=envs)
     shown = 'printf "%s\n" "$CONDA_PREFIX" "$CONDA_DEFAULT_ENV" "$HELLO_DATA"; command -v python3; hello'
     real = inside.store.prefix(OTHER)
     said = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{shown}").splitlines()
     assert said[:4] == [str(alias), name, f"{real}/share/hello data", f"{alias}/bin/python3"]
     assert said[4].endswith(f" {real}")
     within = {"CONDA_PREFIX": str(alias), "CONDA_DEFAULT_ENV": name, "CONDA_SHLVL": "1", "CONDA_ENVS_PATH": envs}
-    off = conda("deactivate", **within, PATH=f"{alias}/bin:/usr/bin:/bin")
+    off = conda("shell.posix", "deactivate", **within, PATH=f"{alias}/bin:/usr/bin:/bin")
     left = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{off}\n" + 'echo "<${CONDA_PREFIX-}><${HELLO_DATA-}>"')
     assert left == "<><>\n"
 
 
-def test_the_envs_folder_looks_like_condas(store: Store) -> None:
+#: What the announcement of 2023 had to say does not work, typed by a user. README.md shows what comes out.
+SESSION = """\
+cat hello.py
+./hello.py
+conda env list
+conda activate demo
+command -v python3
+python3 -c 'import sys; print(sys.prefix)'
+conda deactivate
+command -v python3
+"""
+SHOWN = Path(__file__).parents[2] / ".github" / "gallery" / "shebang-and-conda.txt"
+
+
+def test_an_interpreters_path_as_first_line_and_conda_activate(
+    store: Store, ordinary_user: OrdinaryUser, user_dir: Path
+) -> None:
+    envs = str(store.layout.envs)
+    alias = f"{envs}/demo"
+    within = {"CONDA_PREFIX": alias, "CONDA_DEFAULT_ENV": "demo", "CONDA_SHLVL": "1", "PATH": f"{alias}/bin:/usr/bin"}
+    script = user_dir / "hello.py"
+    script.write_text(f"#!{alias}/bin/python3\nimport sys\n\nprint('hello from', sys.prefix)\n", "utf-8")
+    script.chmod(0o755)
+    said = {
+        "activate": conda("shell.posix", "activate", "demo", CONDA_ENVS_PATH=envs),
+        "deactivate": conda("shell.posix", "deactivate", CONDA_ENVS_PATH=envs, **within),
+        "env": f"cat <<'E'\n{conda('env', 'list', CONDA_ENVS_PATH=envs)}E\n",
+    }
+    for name, text in said.items():
+        (user_dir / name).write_text(text, "utf-8")
+    # As the shell function of `conda init` does it: evaluate what conda prints.
+    lines = ["conda() { . ./$1; }", "export CONDA_CONCEPT_RUNTIME=namespace PATH=/usr/bin"]
+    for line in SESSION.splitlines():
+        lines += [f"printf '$ %s\\n' {shlex.quote(line)}", line]
+    out = ordinary_user.bash("\n".join(lines), cwd=user_dir).stdout
+    out = out.replace(str(store.layout.root), "/opt/site").replace(sys.prefix, "/home/me/conda")
+    shown = "".join(f"{line.rstrip()}\n" for line in out.splitlines())
+    assert shown == SHOWN.read_text("utf-8"), shown
+
+
+def test_conda_env_list_has_every_name(store: Store) -> None:
+    envs = store.layout.envs
+    shown = dict(
+        line.split() for line in conda("env", "list", CONDA_ENVS_PATH=str(envs)).splitlines() if str(envs) in line
+    )
+    assert shown == {
+        name: str(envs / name) for name in ("demo", "demo-23.01", "demo-23.04", "demo-unstable", "other-23.04")
+    }
     # conda lists a folder of an `envs` directory if it has conda-meta/history, and mamba likewise.
-    names = {path.name for path in store.layout.envs.iterdir() if (path / "conda-meta/history").is_file()}
-    assert names == {"demo", "demo-23.01", "demo-23.04", "demo-unstable", "other-23.04"}
+    assert all((envs / name / "conda-meta/history").is_file() for name in shown)
+
+
+def test_conda_list_sees_the_packages_where_the_image_is(store: Store) -> None:
+    # conda reads a file for each package, and a release has fewer than 40 outside its image. So a bare `conda list` of
+    # a name is empty, and the launcher runs it where the packages are.
+    envs = {"CONDA_ENVS_PATH": str(store.layout.envs), "CONDA_CONCEPT_RUNTIME": "namespace"}
+    outside = conda("list", "-n", DEMO.label, **envs).splitlines()
+    assert [line for line in outside if not line.startswith("#")] == []
+    launcher = str(store.prefix() / "launcher")
+    inside = conda_through((launcher, "--run"), "list", "-p", str(store.prefix()), **envs).splitlines()
+    listed = {line.split()[0]: line.split()[1] for line in inside if not line.startswith("#")}
+    assert listed["hello"] == "2"
+    assert listed["python"] == ".".join(str(part) for part in sys.version_info[:3])
+    assert {"pip", "ipython", "ipykernel"} <= listed.keys()
 
 
 def test_hooks_of_activation_undo_what_they_did(inside: Inside) -> None:
@@ -118,6 +183,19 @@ def test_ipython_reads_and_answers(inside: Inside) -> None:
         'echo "print(6 * 7)" | "$1" --simple-prompt --no-banner --colors=NoColor', inside.store.command("ipython")
     )
     assert "42" in said
+
+
+def test_ipython_has_the_terminal(inside: Inside, home: Path) -> None:
+    env = inside.environment({"TERM": "dumb", "IPYTHONDIR": str(home)})
+    argv = inside.user.command([inside.store.command("ipython"), "--no-banner", "--colors=NoColor"], env)
+    said = talk(
+        argv,
+        ("In [1]: ", "6 * 7\n"),
+        # Between a prompt and a result there are colours and cursors.
+        ("42\r\n", "import sys; print(sys.stdin.isatty(), sys.prefix)\n"),
+        (f"True {inside.store.prefix()}", "exit\n"),
+    )
+    assert said.endswith("[exit 0]")
 
 
 KERNELS = """

@@ -36,6 +36,7 @@ from conda_concept.steps.publish import Asked, publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import AlreadyThere, Store
 from conda_concept.store.finding import find_release
+from conda_concept.store.lease import Holder, read_holder
 from conda_concept.store.usage import in_use, limits
 
 OLD, ONE, TWO, THREE = release("23.01", 1), release("23.04", 2), release("23.04", 3), release("23.04", 4)
@@ -395,7 +396,7 @@ def findings(store: Store) -> dict[str, tuple[str, str]]:
     return {
         one.where.removeprefix(f"{store.layout.root}/"): (one.severity, one.what)
         for one in doctor(store, ASKED).findings
-        if not any(one.what.startswith(f"{folder}: ") for folder in outside)
+        if one.where not in outside
     }
 
 
@@ -479,6 +480,20 @@ def test_several_maintainers_at_once(store: Store) -> None:
     assert [move.before for move in moves[1:]] == [move.after for move in moves[:-1]]
     assert moves[-1].after == live(store)["analysis3-23.04"]
     assert len({event.who for event in events}) > 1
+
+
+def test_what_goes_away_while_it_is_looked_at_is_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's lease before it has its name: listed, and gone a moment later."""
+    lease = store.layout.apps / ".store.lock.0123456789abcdef"
+    lease.write_text("")
+
+    def looked_at(path: Path) -> Holder | None:
+        found = read_holder(path)
+        path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr("conda_concept.store.reading.read_holder", looked_at)
+    assert store.reader.state().temporaries == ()
 
 
 def test_a_store_of_this_machine(store: Store) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rattler import Gateway, VirtualPackage, install, solve
 
-from conda_concept.image import commands, squash
+from conda_concept import sandbox
+from conda_concept.image import commands, compile_argv, squash
 from conda_concept.layout import Layout
 from conda_concept.localchannel import (
     PLACEHOLDER,
@@ -26,6 +27,7 @@ from conda_concept.model import Package, Release
 from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
+from conda_concept.run import run
 from conda_concept.runtime import capture_activation, ensure_base, write_files
 from conda_concept.settings import Config, Site
 
@@ -77,9 +79,13 @@ def make_site(root: Path, **settings: object) -> Site:
     return Site.model_validate(values | settings)
 
 
-def make_store(root: Path, work: Path) -> Store:
-    """Build the three releases: a channel of the running interpreter and a few files, installs, images, files."""
-    channel = _channel(work / "channel")
+def make_store(root: Path, work: Path, *, extra: Sequence[str] = (), compiled: bool = False) -> Store:
+    """Build the three releases: a channel of the running interpreter and a few files, installs, images, files.
+
+    For measurements: `extra` are requirements, as pip takes them, that the demo release has too, and `compiled` puts
+    bytecode into the images, as a build does.
+    """
+    channel = _channel(work / "channel", extra)
     site = make_site(root)
     layout = Layout(root)
     (root / "node").mkdir(parents=True)
@@ -88,8 +94,11 @@ def make_store(root: Path, work: Path) -> Store:
     facts = {}
     for release, hello in ((DEMO, "2"), (OLD_DEMO, "1"), (OTHER, "1")):
         tools = () if release == OLD_DEMO else USERS_TOOLS
-        specs = ("python", f"hello =={hello}", *tools)
-        facts[release] = _release(layout, site, base, release, _tree(channel, specs, layout.prefix(release), work))
+        specs = ("python", f"hello =={hello}", *tools, *(extra if release == DEMO else ()))
+        tree = _tree(channel, specs, layout.prefix(release), work)
+        if compiled:
+            run(sandbox.command(tree, layout.prefix(release), compile_argv(layout.prefix(release), 2)), check=False)
+        facts[release] = _release(layout, site, base, release, tree)
     _aliases(layout)
     return Store(layout, site, facts)
 
@@ -109,8 +118,8 @@ def config(version: str) -> Config:
     )
 
 
-def _channel(folder: Path) -> str:
-    make_channel(folder, USERS_TOOLS, Reporter(io.StringIO(), quiet=True), environ=os.environ)
+def _channel(folder: Path, extra: Sequence[str]) -> str:
+    make_channel(folder, (*USERS_TOOLS, *extra), Reporter(io.StringIO(), quiet=True), environ=os.environ)
     for version in ("1", "2"):
         files: dict[str, Entry] = {
             "bin/hello": File(f"#!/bin/sh\necho hello {version} {PLACEHOLDER}\n".encode(), executable=True),

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table is as wide as it is
 """What the store's commands print: pinned to the letter, since people read it at a glance."""
 
 from conda_concept.model import Event, Finding, Judgement, Listed, Move, Problem, Release, Source
@@ -33,13 +32,22 @@ def test_a_list_of_releases() -> None:
     third = Listed(
         Release("a", "23.01", "00c0ffee"), "published", ("a-23.01", "a"), "2026-01-01T00:00", 3, 900, "FAILED"
     )
-    assert [line.rstrip() for line in releases_table([first, second, third]).splitlines()] == [
-        "release    build     state       also known as      packages    image  built (UTC)       tests    from",
-        "---------  --------  ----------  ---------------  ----------  -------  ----------------  -------  -------------------------",
-        "a-23.04    1a2b3c4d  published   a-unstable             1015   9.6 GB  2026-04-01 10:20  passed   #12 0123456 [kept: paper]",
-        "           0000dead  incomplete                                                                   left unfinished",
-        "a-23.01    00c0ffee  published   a                         3    900 B  2026-01-01 00:00  FAILED",
+    rows = [first, second, third]
+    assert [line.rstrip() for line in releases_table(rows).splitlines()] == [
+        "release    build     state       also known as    built       tests      image    packages  from",
+        "---------  --------  ----------  ---------------  ----------  -------  -------  ----------  -----------",
+        "a-23.04    1a2b3c4d  published   a-unstable       2026-04-01  passed    9.6 GB        1015  #12 0123456",
+        "           0000dead  incomplete",
+        "a-23.01    00c0ffee  published   a                2026-01-01  FAILED     900 B           3",
+        "",
+        "a-23.04/1a2b3c4d: kept: paper",
+        "a-23.04/0000dead: left unfinished",
     ]
+    assert releases_table(rows, 70).splitlines()[0].rstrip() == (
+        "release    build     state       also known as    built       tests"
+    )
+    for width in (80, 90, 100, 120):
+        assert max(len(line.rstrip()) for line in releases_table(rows, width).splitlines()) <= width
     assert releases_table([]) == "The store is empty."
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 import getpass
+import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,7 +158,8 @@ def _list(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.name:
         raise InputError(f"`list {arguments.name}`: a name goes with --history.")
     rows = list_releases(context.store)
-    context.emit(plain(rows), releases_table(rows))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    context.emit(plain(rows), releases_table(rows, width))
     return 0
 
 

@@ -1,6 +1,6 @@
 """What the store's commands say on a terminal: tables and lines. JSON is `record.jsonable` of the same values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -13,8 +13,26 @@ _GROUPS = (
 )
 
 
-def releases_table(rows: Sequence[Listed]) -> str:
-    """Releases at a glance, one a line; a label is written once."""
+#: Columns of the list with their alignment, the most important first, and how many are always shown.
+_COLUMNS = (
+    ("release", "left"),
+    ("build", "left"),
+    ("state", "left"),
+    ("also known as", "left"),
+    ("built", "left"),
+    ("tests", "left"),
+    ("image", "right"),
+    ("packages", "right"),
+    ("from", "left"),
+)
+_ALWAYS = 6
+
+
+def releases_table(rows: Sequence[Listed], width: int = 1000) -> str:
+    """Releases at a glance, one a line; a label is written once. What is special about one is said below.
+
+    `width` is the terminal's: the last columns are left out where they do not fit.
+    """
     if not rows:
         return "The store is empty."
     lines = []
@@ -27,18 +45,34 @@ def releases_table(rows: Sequence[Listed]) -> str:
                 label if first else "",
                 row.release.build_id,
                 row.state,
-                ", ".join(name for name in row.names if name != label),
-                "" if row.packages is None else row.packages,
-                "" if row.image_size is None else size(row.image_size),
-                (row.finished or "")[:16].replace("T", " "),
+                " ".join(name for name in row.names if name != label),
+                (row.finished or "")[:10],
                 row.tests,
-                _origin(row),
+                "" if row.image_size is None else size(row.image_size),
+                "" if row.packages is None else row.packages,
+                source_text(row.source),
             )
         )
-    headers = ("release", "build", "state", "also known as", "packages", "image", "built (UTC)", "tests", "from")
-    return tabulate(
-        lines, headers=headers, colalign=("left",) * 4 + ("right",) * 2 + ("left",) * 3, disable_numparse=True
+    table = next(
+        text
+        for count in range(len(_COLUMNS), 0, -1)
+        if len((text := _columns(lines, count)).splitlines()[1]) <= width or count == _ALWAYS
     )
+    return "\n\n".join([table, *(["\n".join(notes)] if (notes := [*_notes(rows)]) else [])])
+
+
+def _columns(lines: Sequence[tuple[object, ...]], count: int) -> str:
+    """The first columns of a list."""
+    names, alignments = zip(*_COLUMNS[:count], strict=True)
+    return tabulate([line[:count] for line in lines], headers=names, colalign=alignments, disable_numparse=True)
+
+
+def _notes(rows: Sequence[Listed]) -> Iterator[str]:
+    for row in rows:
+        if row.trouble:
+            yield f"{row.release}: {row.trouble}"
+        if row.pinned is not None:
+            yield f"{row.release}: kept: {row.pinned or 'no reason given'}"
 
 
 def history_table(events: Sequence[Event]) -> str:
@@ -115,13 +149,6 @@ def source_text(source: Source) -> str:
     """Where a release comes from, in a few characters."""
     parts = [f"#{source.pull_request.lstrip('#')}" if source.pull_request else "", source.commit[:7], source.author]
     return " ".join(part for part in parts if part)
-
-
-def _origin(row: Listed) -> str:
-    if row.trouble:
-        return row.trouble
-    pin = f" [kept: {row.pinned}]" if row.pinned is not None else ""
-    return source_text(row.source) + pin
 
 
 def _move(move: Move) -> str:

@@ -42,7 +42,7 @@ class Examiner:
     def diagnoses(self) -> tuple[Diagnosis, ...]:
         """Everything that is found, in no particular order of weight; paths as they are below the root."""
         root = f"{self.store.layout.root}/"
-        return tuple(
+        found = (
             _below(root, diagnosis)
             for look in (
                 self._aliases,
@@ -57,6 +57,8 @@ class Examiner:
             )
             for diagnosis in look()
         )
+        # What keeps users from one release, a folder above it, keeps them from the others too: it is said once.
+        return tuple(dict.fromkeys(found))
 
     def _aliases(self) -> Iterator[Diagnosis]:
         for alias in self.state.aliases:

@@ -78,7 +78,8 @@ class ReleaseExaminer:
             )
         for path in (layout.image(release), *(layout.bin(release) / name for name in record.commands[:1])):
             for text in obstacles(path, self.store.permissions):
-                yield said("broken", release, text, "Users cannot run it.", "Set the permissions of that path.")
+                place, _, what = text.partition(": ")
+                yield said("broken", place, what, "Users cannot run what is there.", "Set its permissions.")
 
     def _groups(self, release: Release) -> Iterator[Diagnosis]:
         """The group of every path, where the site names one."""

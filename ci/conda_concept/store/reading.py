@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,17 @@ class Reader:
     identity: Identity
 
     def state(self) -> StoreState:
-        """Everything that decisions rest on. Records stay closed: a dozen of them would cost more than all this."""
+        """Everything that decisions rest on. Records stay closed: a dozen of them would cost more than all this.
+
+        It may be read while others work: what goes away between being listed and being looked at (a lease on its way,
+        a release that is pruned) is no error, the store is looked at once more.
+        """
+        for _ in range(20):
+            with suppress(FileNotFoundError):
+                return self._state()
+        return self._state()
+
+    def _state(self) -> StoreState:
         return StoreState(
             releases=tuple(self._standing(release) for release in self.releases()),
             aliases=tuple(self._aliases()),
