@@ -122,7 +122,12 @@ def slurm(root: Path) -> Iterator[Slurm]:
         _start(started, [DAEMONS["slurmd"], "-D", "-N", "node"], environ, root)
         found = Slurm(root)
         _until(lambda: "idle" in found.command("sinfo", "-h", "-o", "%T", check=False), "the node", root)
-        yield found
+        try:
+            yield found
+        finally:  # a job's own daemon would outlive the others
+            for number in found.live():
+                found.command("scancel", number, check=False)
+            _until(lambda: not found.live(), "the end of the last job", root)
     finally:
         for process in reversed(started):
             _end(process)
@@ -138,7 +143,7 @@ def _until(ready: Callable[[], bool], what: str, root: Path) -> None:
     while not ready():
         if time.monotonic() > deadline:
             logs = "\n".join(f"{path}:\n{path.read_text()[-1500:]}" for path in root.glob("*.log"))
-            raise AssertionError(f"{what} did not come up in a minute:\n{logs}")
+            raise AssertionError(f"{what} did not come in a minute:\n{logs}")
         time.sleep(0.1)
 
 
