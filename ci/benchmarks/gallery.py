@@ -145,7 +145,7 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data), **from_tests()}
-        comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "prophet")}
+        comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "psyplot")}
     again = f"A maintainer can start it again with a comment `/build {HEADING.commit}`"
     comments["runner-died"] = pullrequest.unfinished("analysis3", "the job ended: failure", HEADING, again=again)
     for name, text in comments.items():
