@@ -190,7 +190,7 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
         comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data)}
-        comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "prophet")}
+        comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "psyplot")}
     comments |= chosen(kept(DEMO), FROM_DEMO) | chosen(kept(TESTS), FROM_TESTS)
     comments |= chosen(kept(REQUESTS), FROM_REQUESTS)
     for name, text in comments.items():

@@ -464,6 +464,7 @@ def test_hostile_forms_are_answered_in_words_and_start_nothing(desk: Desk, what:
     rendered = re.sub(r"`+[^`]*`+", "", words.partition("\n")[2])
     assert not re.search(r"<(?!sub>|/sub>)|@climate|\]\(javascript|#1\b|[\u202a-\u202e\u2028]", rendered), rendered
     assert len(words) < 10_000
+    assert "issue " not in words.partition("\n- ")[2]  # it is said by line
     assert desk.writes() == 1
     assert desk.state.git("for-each-ref") == before
 

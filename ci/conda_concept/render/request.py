@@ -1,6 +1,7 @@
 """The answer to a request for a package: as a comment, for a terminal, and the pull request that comes of it."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,7 +85,7 @@ def answer(told: Told) -> str:
 
 def invalid(problems: Sequence[str], run: str = "") -> str:
     """The answer to a form that cannot be read."""
-    rows = "\n".join(f"- {ticked(problem[:300])}" for problem in problems[:20])
+    rows = "\n".join(f"- {ticked(_line(problem)[:300])}" for problem in problems[:20])
     more = f"- … and {len(problems) - 20:,} more" if len(problems) > 20 else ""
     parts = [
         ANSWER,
@@ -94,6 +95,11 @@ def invalid(problems: Sequence[str], run: str = "") -> str:
         f"<sub>[run]({run})</sub>" if run else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _line(problem: str) -> str:
+    """A problem as whoever edits the text needs it: `issue #7:9: …` is about its line 9."""
+    return re.sub(r"^issue #\d+(?::(\d+))?: ", lambda found: f"line {found[1]}: " if found[1] else "", problem)
 
 
 def _verdict(told: Told) -> str:
