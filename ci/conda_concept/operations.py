@@ -42,6 +42,8 @@ class StoreState:
     #: Candidates that can be tried: module name (`analysis3-pr12`) and the target of its symlink.
     candidates: Mapping[str, str] = field(default_factory=dict)
     temporaries: tuple[str, ...] = ()
+    #: What loading a label says about its end: label and text.
+    notices: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, name: str) -> str:
         """What an alias points at, literally: a label, a build id, or empty where there is no such alias."""
@@ -152,6 +154,29 @@ class WriteModulerc:
 
 
 @dataclass(frozen=True, slots=True)
+class SetNotice:
+    """Let loading a label say that it goes away."""
+
+    label: str
+    text: str
+    before: str | None
+
+    def __str__(self) -> str:
+        return f"loading {self.label} says: {self.text.strip()}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropNotice:
+    """Let loading a label say nothing more about its end."""
+
+    label: str
+    before: str
+
+    def __str__(self) -> str:
+        return f"loading {self.label} says nothing about its end any more"
+
+
+@dataclass(frozen=True, slots=True)
 class AppendEvent:
     """Add a line to the history."""
 
@@ -202,7 +227,18 @@ class SplitHistory:
         return "set the unreadable lines of the history aside"
 
 
-Switch = SetAlias | DropAlias | SetModule | DropModule | SetCandidate | DropCandidate | WriteModulerc | AppendEvent
+Switch = (
+    SetAlias
+    | DropAlias
+    | SetModule
+    | DropModule
+    | SetCandidate
+    | DropCandidate
+    | WriteModulerc
+    | SetNotice
+    | DropNotice
+    | AppendEvent
+)
 """Operations that are prepared first and then take effect by one rename or unlink each."""
 
 Operation = Switch | RemoveRelease | RemoveTemporary | SetMode | SplitHistory

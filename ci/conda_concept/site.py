@@ -1,9 +1,12 @@
 """A site file to a `Site`: one machine's settings, checked."""
 
+import datetime as dt
 import re
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conda_concept.document import Problems, SourceText, parse, validate
+from conda_concept.errors import InputError
 from conda_concept.model import Place
 from conda_concept.settings import Site
 
@@ -44,3 +47,14 @@ def _expand(value: str, environ: Mapping[str, str] | None, place: Place, problem
         return found
 
     return _VARIABLE.sub(replaced, value)
+
+
+def zone(name: str) -> dt.tzinfo:
+    """The time zone of a site, by its name; `InputError` where this machine does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(
+            f"`time_zone: {name}` is no name of a time zone that this machine knows.",
+            hint="Names are as in /usr/share/zoneinfo: Australia/Sydney. Is the package `tzdata` installed?",
+        ) from error

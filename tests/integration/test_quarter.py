@@ -17,7 +17,8 @@ from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.progress import Reporter
 from conda_concept.quarter import Wanted
 from conda_concept.repository import Repository
-from conda_concept.steps.quarter import Attended, Office, zone
+from conda_concept.site import zone
+from conda_concept.steps.quarter import Attended, Office
 from conda_concept.steps.quarterwork import Rehearsal
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, State
 from tests.support.fakegithub.state import BOT, Comment

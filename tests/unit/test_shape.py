@@ -34,7 +34,7 @@ ORDER = (
         "proposal",
         "quarter",
     ),
-    *("render", "changelog", "operations", "plan", "pruning"),
+    *("render", "changelog", "operations", "plan", "pruning", "retiring"),
     # Side effects only below this line.
     *(
         "progress",

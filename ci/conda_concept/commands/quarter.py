@@ -12,7 +12,8 @@ from conda_concept.render.data import plain
 
 
 def _quarter(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.quarter import Office, zone
+    from conda_concept.site import zone
+    from conda_concept.steps.quarter import Office
 
     del arguments
     here = context.desk.hub.here

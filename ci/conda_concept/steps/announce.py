@@ -45,7 +45,7 @@ class Announcement:
         if page or release is None:
             return page
         repository = self.edges.repository
-        commit = commit or repository.locked_commit(self.spec.name)
+        commit = commit or repository.released(self.spec.name)
         text = self.edges.store.layout.locked(release).read_text("utf-8")
         committed = self.hub.file_at(f"environments/{self.spec.name}/conda-lock.yml", commit, 1 << 26)
         if committed != text:

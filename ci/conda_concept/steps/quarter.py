@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conda_concept import quarter as rules
 from conda_concept.conversation import IssueFacts, may_build, ours
@@ -65,7 +64,7 @@ class Office:
 
         One that people opened themselves counts, and one that was closed is not opened again.
         """
-        configs = {name: self.main.spec(name).config for name in self.main.environments()}
+        configs = self.main.configs()
         numbers = []
         for asked in rules.due(configs, now):
             there = [
@@ -178,14 +177,3 @@ def _issue(event: Mapping[str, Any]) -> IssueFacts:
         is_open=raw.get("state", "open") == "open",
         labels=tuple(str(one["name"]) for one in raw.get("labels") or ()),
     )
-
-
-def zone(name: str) -> dt.tzinfo:
-    """The time zone of a site, by its name; `InputError` where this machine does not know it."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InputError(
-            f"`time_zone: {name}` is no name of a time zone that this machine knows.",
-            hint="Names are as in /usr/share/zoneinfo: Australia/Sydney. Is the package `tzdata` installed?",
-        ) from error
