@@ -72,7 +72,7 @@ def render(section: Section) -> str:
 
 def _cause(cause: Cause, home: str) -> str:
     link = f"[#{cause.number}]({home}/pull/{cause.number})" if cause.number else f"`{cause.commit[:12]}`"
-    by = f" by {markdown(cause.author)}" if cause.author else ""
+    by = f" by {markdown(cause.author)}" if cause.author and not cause.author.endswith("[bot]") else ""
     return f"{markdown(cause.title)} ({link}{by})"
 
 

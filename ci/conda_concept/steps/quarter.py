@@ -65,11 +65,11 @@ class Office:
         One that people opened themselves counts, and one that was closed is not opened again.
         """
         configs = self.main.configs()
-        numbers = []
-        for asked in rules.due(configs, now):
-            there = [
-                one for one in issues.issues(self.hub, rules.ISSUES, state="all") if self._asks(one) == asked.label
-            ]
+        numbers: list[int] = []
+        asked_for = rules.due(configs, now)
+        known = issues.issues(self.hub, rules.ISSUES, state="all") if asked_for else []
+        for asked in asked_for:
+            there = [one for one in known if self._asks_for(one, asked.label)]
             if not there:
                 body = written(self.form, rules.answers(asked))
                 there = [issues.open_issue(self.hub, issues.IssueDraft(rules.title(asked), body, (rules.ISSUES,)))]
@@ -86,7 +86,8 @@ class Office:
         hub = self.hub
 
         def look() -> IssueFacts | None:
-            return next((one for one in issues.issues(hub, rules.ISSUES) if self._asks(one) == asked.label), None)
+            found = issues.issues(hub, rules.ISSUES)
+            return next((one for one in found if self._asks_for(one, asked.label)), None)
 
         def make() -> None:
             body = written(self.form, rules.answers(asked))
@@ -99,6 +100,14 @@ class Office:
                 hub.repository.get_issue(issue.number).create_comment("/retry")
         found = ours(hub.comments(issue.number), render.CHECKLIST, hub.here.bot)
         return issue.number, render.stands(found.body) if found else "asked for; the checklist comes in a minute"
+
+    def _asks_for(self, issue: IssueFacts, label: str) -> bool:
+        """Whether an issue asks for a version, and by somebody who may: anybody can fill in the form."""
+        return self._asks(issue) == label and self._may(issue.author)
+
+    def _may(self, login: str) -> bool:
+        """Whether somebody may ask for a version: people who may write, and we ourselves."""
+        return login == self.hub.here.bot or may_build(self.hub.permission(login))
 
     def _asks(self, issue: IssueFacts) -> str:
         """The label that an issue asks for; empty where it cannot be said."""
@@ -153,7 +162,7 @@ class Office:
     def _refusal(self, issue: IssueFacts, known: str) -> str:
         """Why an issue is not worked on, in words for its opener; empty where it is."""
         hub = self.hub
-        if issue.author != hub.here.bot and not may_build(hub.permission(issue.author)):
+        if not self._may(issue.author):
             return render.thanks(issue.author)
         if known and known != digest(issue.body):
             return render.edited()
@@ -161,8 +170,10 @@ class Office:
             label = rules.wanted(self._fill(issue)).label
         except InputError as error:
             return render.not_taken(error.problems or (error.message,))
+        if known:
+            return ""
         others = [one for one in issues.issues(hub, rules.ISSUES) if one.number < issue.number]
-        twins = [one.number for one in others if self._asks(one) == label] if not known else []
+        twins = [one.number for one in others if self._asks_for(one, label)]
         return render.twin(label, twins[0]) if twins else ""
 
 
