@@ -173,14 +173,12 @@ class Progress:
     issue: int
     opener: str
     home: str
-    branch: str = ""
     pull: PullFacts | None = None
     building: Building = ""
     said: str = ""
     diff: str = ""
     build: str = ""
     trial: Trial | None = None
-    tag: str = ""
     page: str = ""
     is_open: bool = True
 
