@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import disk_usage, rmtree
 from tempfile import mkdtemp
@@ -10,7 +10,9 @@ from tempfile import mkdtemp
 from conda_concept import image, sandbox
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
-from conda_concept.model import Activation, Package, Spec
+from conda_concept.hooks import run_hooks
+from conda_concept.integrating import fit
+from conda_concept.model import Activation, Integration, Package, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
@@ -24,7 +26,7 @@ class Assembled:
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
     and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
-    say about their own tests (JSON).
+    say about their own tests (JSON), `integration` how the tree differs from what the packages brought.
     """
 
     tree: Path
@@ -36,6 +38,15 @@ class Assembled:
     activation: Activation
     has_kernel: bool
     declared: str
+    integration: Integration = field(default_factory=Integration)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment is built for, and the folder that it is built in."""
+
+    prefix: Path
+    scratch: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +59,16 @@ class Assembler:
     workers: int
 
     @contextmanager
-    def assembled(self, spec: Spec, packages: Sequence[Package], prefix: Path) -> Iterator[Assembled]:
-        """An image of `packages` for `prefix`; everything in scratch is gone when the block ends, however it ends."""
+    def assembled(
+        self, spec: Spec, packages: Sequence[Package], prefix: Path, hooks: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[Assembled]:
+        """An image of `packages` for `prefix`; everything in scratch is gone when the block ends, however it ends.
+
+        `hooks` are scripts (name and text) that run in the finished tree before it is squashed.
+        """
         scratch = self._scratch()
         try:
-            yield self._assemble(spec, packages, prefix, scratch)
+            yield self._assemble(spec, packages, Place(prefix, scratch), hooks)
         except OSError as error:
             raise disk_error(error, scratch) from error
         finally:
@@ -73,18 +89,22 @@ class Assembler:
         except OSError as error:
             raise disk_error(error, folder) from error
 
-    def _assemble(self, spec: Spec, packages: Sequence[Package], prefix: Path, scratch: Path) -> Assembled:
-        tree, target = scratch / "tree", scratch / "image.sqsh"
+    def _assemble(
+        self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]]
+    ) -> Assembled:
+        prefix, tree, target = place.prefix, place.scratch / "tree", place.scratch / "image.sqsh"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
         with step(f"download {len(packages)} packages"):
             fetched = fetch_all(packages, self.cache, self.reporter)
             self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
         with step("install into a clean prefix"):
-            image.install_conda(packages, tree, prefix, self.cache, self.reporter)
+            image.install_conda(packages, tree, prefix, self.cache, self.reporter, private=bool(hooks))
             image.install_wheels(packages, tree, prefix, self.cache)
             image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
             self._warn(tree)
+        fitted = fit(spec, self.site, tree, prefix, self.reporter)
+        fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
         with step("compile bytecode"):
             self._compile(tree, prefix)
         with step("run activation scripts"):
@@ -102,11 +122,14 @@ class Assembler:
             activation=activation,
             declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
             has_kernel=any(package.name == "ipykernel" for package in packages),
+            integration=fitted,
         )
 
     def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
         words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
-        done = run(sandbox.command(tree, prefix, words), check=False, timeout=300)
+        # Users' activation finds a read-only image too, and the tree may share files with the package cache.
+        read_only = ["--remount-ro", str(prefix)]
+        done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
         if done.returncode != 0:
             raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
         found = parse_activation(done.stdout)

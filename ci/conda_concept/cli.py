@@ -8,21 +8,25 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from conda_concept import __version__
-from conda_concept.commands import environments, github, locks, quarter, releases
+from conda_concept.commands import environments, github, locks, quarter, releases, requests, sites
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import EXIT_CODES, ConcError
 from conda_concept.run import leave
 
 COMMANDS: tuple[Command, ...] = (
     *environments.COMMANDS,
+    *requests.COMMANDS,
     *locks.COMMANDS,
     *releases.COMMANDS,
     *quarter.COMMANDS,
+    *sites.COMMANDS,
     *github.COMMANDS,
 )
+#: The first word of commands that have two, and what they are about.
+GROUPS = {"site": "about this machine: `init` writes a site file for it, `check` tries the whole path"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,10 +51,17 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"conda-concept {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
     for command in COMMANDS:
-        sub = subparsers.add_parser(command.name, help=command.help, description=command.help, parents=[shared])
+        first, _, second = command.name.partition(" ")
+        if second and first not in groups:
+            words = GROUPS[first]
+            group_parser = subparsers.add_parser(first, help=words, description=words)
+            groups[first] = group_parser.add_subparsers(metavar="COMMAND", required=True)
+        place = groups[first] if second else subparsers
+        sub = place.add_parser(second or first, help=command.help, description=command.help, parents=[shared])
         command.arguments(sub)
-        sub.set_defaults(handler=command.handler)
+        sub.set_defaults(handler=command.handler, command=command.name)
     return top
 
 

@@ -13,6 +13,8 @@ from conda_concept.errors import InputError, RefusedError
 SHA = re.compile(r"[0-9a-f]{40}")
 _PACKAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+#: A login as GitHub gives them out; those of organisations that manage their accounts have a `_`.
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 #: Permissions of a collaborator, as `GET …/collaborators/USER/permission` says them, that may start a build.
 MAY_BUILD = frozenset({"write", "maintain", "admin"})
 #: The workflow whose runs bring proposals, and the one whose own runs may (an answer to `/relock`).
@@ -53,6 +55,7 @@ class PullFacts:
     merged: str = ""
     title: str = ""
     base_repository: str = ""
+    body: str = ""
 
     @property
     def from_fork(self) -> bool:
@@ -95,6 +98,22 @@ def bind(run: RunFacts, pulls: Iterable[PullFacts]) -> PullFacts:
             hint="A newer commit has its own run." if not found else "Close one of them.",
         )
     return found[0]
+
+
+def on_behalf(login: str) -> str:
+    """A line of a pull request that we open ourselves: for whom. Only people who may write can change it there."""
+    return marker("for", login) if _LOGIN.fullmatch(login) else ""
+
+
+def asked_by(pull: PullFacts, bot: str) -> str:
+    """Whose wish a pull request is: its author's, or that of whom our account opened it for; empty where unknown.
+
+    Our own account has every permission that a token has, so it is never asked whether *it* may do something.
+    """
+    if pull.author != bot:
+        return pull.author
+    found = re.search(r"(?m)^<!-- conda-concept:for:(\S+) -->\s*$", pull.body)
+    return found[1] if found and _LOGIN.fullmatch(found[1]) else ""
 
 
 def still(pull: PullFacts, sha: str) -> PullFacts:
@@ -150,12 +169,27 @@ Command = BuildIt | Relock | Explain
 USAGE = "`/build SHA` (all 40 digits), `/relock`, `/refresh PACKAGE`, `/explain PACKAGE`"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A comment with a command: on which pull request, its number, who wrote it, and the command's line."""
+
+    pull: int
+    comment: int
+    speaker: str
+    line: str
+
+
+def first_line(body: str) -> str:
+    """The one line of a comment that can be a command."""
+    return body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+
+
 def parse_command(body: str) -> Command | None:
     """The command in a comment; None where its first line is none, `InputError` where it is one that is not right.
 
     Only the first line counts, and it is all of the command: a quotation or an example further down starts nothing.
     """
-    line = body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+    line = first_line(body)
     words = line.split()
     if not words or words[0] not in ("/build", "/relock", "/refresh", "/explain"):
         return None
@@ -197,7 +231,7 @@ def marker(key: str, name: str) -> str:
 def ours(comments: Iterable[Said], mark: str, author: str) -> Said | None:
     """The comment with this marker on its first line, by this author: the first, if a mishap left two."""
     for comment in comments:
-        if comment.author == author and comment.body.replace("\r\n", "\n").split("\n", 1)[0].strip() == mark:
+        if comment.author == author and first_line(comment.body) == mark:
             return comment
     return None
 

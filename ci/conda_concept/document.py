@@ -6,7 +6,7 @@ The result is plain data plus the place of every key and item, so that a later c
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -167,18 +167,28 @@ def validate(model: type[Model], document: Document, problems: Problems) -> Mode
         return model.model_validate(document.data if document.data is not None else {})
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            where = document.place(_located(item["loc"]))
-            problems.add(where, _in_words(model, dict(item)))
+            path = _located(item["loc"], document.data)
+            problems.add(document.place(path), _in_words(model, path, dict(item)))
     return None
 
 
-def _located(loc: Sequence[str | int]) -> Path:
-    return tuple(part for part in loc if part != "[key]")
+def _located(loc: Sequence[str | int], data: Any) -> Path:
+    """A place of pydantic's as one of the file: without its marks for keys, and for the choice that a `kind` makes."""
+    path: list[str | int] = []
+    for part in loc:
+        if part == "[key]" or (isinstance(data, Mapping) and data.get("kind") == part and part not in data):
+            continue
+        path.append(part)
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(path)
 
 
-def _in_words(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+def _in_words(model: type[BaseModel], path: Path, item: Mapping[str, Any]) -> str:
     """One pydantic error as a sentence that says what to do."""
-    name = ".".join(str(part) for part in _located(item["loc"])) or "the file"
+    name = ".".join(str(part) for part in path) or "the file"
     value = item.get("input")
     match item["type"]:
         case "extra_forbidden":
@@ -189,6 +199,10 @@ def _in_words(model: type[BaseModel], item: Mapping[str, Any]) -> str:
             return f'`{name}` is the bare number {value}; write it in quotes ("26.10"): YAML reads 26.10 as 26.1'
         case "string_pattern_mismatch":
             return f"`{name}` is {value!r}, which does not have the form {item['ctx']['pattern']}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            return f"`{name}.kind` has to say which: {item['ctx'].get('expected_tags', 'local, pbs')}"
+        case "value_error":
+            return f"`{name}`: {item['ctx']['error']}"
         case "tuple_type" | "list_type":
             return f"`{name}` has to be a list: [first, second]"
         case "literal_error":
@@ -198,13 +212,19 @@ def _in_words(model: type[BaseModel], item: Mapping[str, Any]) -> str:
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:
-    """The keys that a model knows at a place inside it."""
-    current = model
+    """The keys that a model knows at a place inside it; among several models, a `kind` in the place chooses."""
+    current = [model]
     for part in loc:
-        inner = current.model_fields[str(part)].annotation if str(part) in current.model_fields else None
-        options = [inner, *getattr(inner, "__args__", ())]
-        found = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-        if not found:
-            return ()
-        current = found[0]
-    return [info.alias or name for name, info in current.model_fields.items()]
+        chosen = [one for one in current if "kind" in one.model_fields and part in _kinds(one)]
+        if not chosen:
+            inner = next(
+                (one.model_fields[str(part)].annotation for one in current if str(part) in one.model_fields), None
+            )
+            options = [inner, *getattr(inner, "__args__", ())]
+            chosen = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+        current = chosen
+    return [info.alias or name for one in current for name, info in one.model_fields.items()]
+
+
+def _kinds(model: type[BaseModel]) -> Sequence[object]:
+    return get_args(model.model_fields["kind"].annotation)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -22,8 +23,12 @@ from conda_concept.progress import Reporter
 
 _CHUNK = 1 << 20
 _TRIES = 4
+#: An archive and the tree that it unpacks to, by the archive's size.
+_UNPACKED = 4.0
 #: Seconds for a connection, and between two chunks.
 _TIMEOUT = (10.0, 60.0)
+#: In a log, where no bar moves, a line so many seconds after the last.
+_QUIET = 30.0
 #: Status codes that are worth a second try.
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
@@ -59,17 +64,33 @@ def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, 
             hint="Lock the environment again; nothing is installed without its hash.",
         )
     missing = [package for package in packages if not _is_there(package, cache)]
-    fetched = 0
+    fetched, said = 0, time.monotonic()
     with reporter.bar("downloading", total=len(missing)) as bar, ThreadPoolExecutor(max_workers=workers) as pool:
         futures = {pool.submit(_fetch, package, cache): package for package in missing}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 fetched += future.result()
                 bar.update(done=done, text=futures[future].name)
+                if not reporter.stream.isatty() and time.monotonic() - said > _QUIET:
+                    said = time.monotonic()
+                    reporter.say(f"{done} of {len(missing)} packages, {fetched / 1e6:,.0f} MB")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return fetched
+
+
+def check_space(packages: Sequence[Package], cache: Cache) -> None:
+    """`SpaceError` if the cache's file system has no room for the archives that are missing, packed and unpacked."""
+    wanted = sum(package.size or 0 for package in packages if not _is_there(package, cache))
+    folder = next(path for path in (cache.folder, *cache.folder.parents) if path.is_dir())
+    free = disk_usage(folder).free
+    if free < wanted * _UNPACKED:
+        raise SpaceError(
+            f"{cache.folder} has {free / 1e9:,.1f} GB free; what is to be downloaded may need "
+            f"{wanted * _UNPACKED / 1e9:,.1f} GB there, with what it unpacks to.",
+            hint="Free some space (all in that folder can be fetched again), or name another `cache` in the site file.",
+        )
 
 
 def _is_there(package: Package, cache: Cache) -> bool:

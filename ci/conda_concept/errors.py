@@ -122,6 +122,13 @@ class StorageError(ConcError):
     kind = "file system"
 
 
+class SchedulerError(ConcError):
+    """The scheduler refused, ended or lost a job: a failure of ours or of the machine, never of what was asked for."""
+
+    exit_code = 15
+    kind = "scheduler"
+
+
 #: What each exit code means; the README's table and a test read it. 0, 1 and 130 are not raised from here.
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -139,5 +146,6 @@ EXIT_CODES: dict[int, str] = {
     12: "refused by a rule; the message names it",
     13: "the solver ran out of its time budget",
     14: "the file system failed or denied access",
+    15: "the scheduler refused, ended or lost the job",
     130: "interrupted",
 }

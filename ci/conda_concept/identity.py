@@ -25,7 +25,7 @@ def build_id(*, lock_digest: str, spec: Spec, site: Site, templates: Mapping[str
     parts: dict[str, Any] = {
         "lock": lock_digest,
         "spec": spec_digest(spec),
-        "site": site.model_dump(mode="json", exclude={"name", "scratch", "cache", "groups", "time_zone"}),
+        "site": site.model_dump(mode="json", exclude={"name", "scratch", "cache", "groups", "executor", "time_zone"}),
         "templates": {name: hashlib.sha256(data).hexdigest() for name, data in templates.items()},
         "builder": builder,
     }

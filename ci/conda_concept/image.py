@@ -7,9 +7,10 @@ folder or the time, bytecode is checked by no time stamp, and squashfs gets fixe
 import asyncio
 import json
 import os
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import rattler
 from installer import install as install_wheel
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
-from rattler.exceptions import InstallerError
+from rattler.exceptions import ConversionError, ExtractError, InstallerError, IoError
 from rattler.install.installer import InstallerReporter
 
 from conda_concept.download import Cache
@@ -27,6 +28,10 @@ from conda_concept.progress import Bar, Reporter
 from conda_concept.run import CommandError, find_tool, run
 from conda_concept.settings import Squash
 
+#: rattler's own words for files that share nothing with its cache that a writer could reach. (`allow-symbolic-links`
+#: has to stay: without, py-rattler 0.28 makes files of what packages bring as links, with the placeholder left in.)
+_PRIVATE = "allow-hard-links = false\n"
+
 
 @dataclass(slots=True)
 class _LinkProgress(InstallerReporter):
@@ -35,38 +40,58 @@ class _LinkProgress(InstallerReporter):
     bar: Bar
     done: int = 0
     current: str = ""
+    names: dict[int, str] = field(default_factory=dict)
+    started: dict[int, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def on_link_start(self, operation: int, package_name: str) -> int:
-        self.current = package_name
+        self.current = self.names[operation] = package_name
+        self.started[operation] = time.monotonic()
         return operation
 
     def on_link_complete(self, index: int) -> None:
-        del index
         self.done += 1
+        self.seconds[self.names[index]] = time.monotonic() - self.started[index]
         self.bar.update(done=self.done, text=self.current)
 
 
-def install_conda(packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, reporter: Reporter) -> None:
+def install_conda(
+    packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, reporter: Reporter, *, private: bool = False
+) -> None:
     """Link the conda packages into `staging`, with `prefix` written into the files.
 
     Every archive has to be in the cache already. Link scripts do not run. Files are hard links into the package cache
-    where the file system allows it, so a later step may replace a file but must never write into one.
+    where the file system allows it, so a later step may replace a file but must never write into one; `private`: they
+    are copies (as cheap as links where the file system shares blocks), which may be written into.
     """
     wanted = [package for package in packages if package.manager == "conda"]
     with reporter.bar("installing", total=len(wanted)) as bar:
         progress = _LinkProgress(bar)  # type: ignore[abstract]  # its methods do have defaults, empty ones
         try:
-            asyncio.run(_install(wanted, staging, prefix, cache, progress))
+            asyncio.run(_install(wanted, staging, prefix, cache, progress, private))
         except InstallerError as error:
             text = " ".join(str(error).replace("\nCaused by:", ":").split())
             raise BuildError(
                 f"a package could not be installed{f' ({progress.current})' if progress.current else ''}: {text}.",
                 hint=f"If it is damaged in the cache, remove {cache.folder} and build again.",
             ) from error
+    _say_seconds(wanted, progress.seconds, reporter)
+
+
+def _say_seconds(packages: Sequence[Package], seconds: Mapping[str, float], reporter: Reporter) -> None:
+    """Name every package with the seconds that its linking took, slowest first; a terminal gets the top five.
+
+    Packages are linked side by side, so these do not add up to the step's. (What comes before, rattler starts for all
+    at once, and does not say how much of it was waiting.)
+    """
+    order = sorted(packages, key=lambda one: (-seconds.get(one.name, 0.0), one.name))
+    shown = order[:5] if reporter.stream.isatty() else order
+    for package in shown:
+        reporter.say(f"{seconds.get(package.name, 0.0):7.2f} s  {package.name} {package.version} {package.build}")
 
 
 async def _install(
-    packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, progress: _LinkProgress
+    packages: Sequence[Package], staging: Path, prefix: Path, cache: Cache, progress: _LinkProgress, private: bool
 ) -> None:
     records = [await _record(package, cache) for package in packages]
     await rattler.install(
@@ -77,6 +102,7 @@ async def _install(
         execute_link_scripts=False,
         alternative_target_prefix=prefix,
         reporter=progress,
+        config=rattler.Config.from_toml(_PRIVATE) if private else None,
     )
 
 
@@ -90,7 +116,14 @@ def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
 async def _record(package: Package, cache: Cache) -> rattler.RepoDataRecord:
     """What the archive says about itself, checked against the lock; dependencies as the lock has them (patched)."""
     archive = cache.path(package)
-    own = await rattler.RepoDataRecord.from_package_archive(archive)
+    try:
+        own = await rattler.RepoDataRecord.from_package_archive(archive)
+    except (ExtractError, IoError, ConversionError) as error:
+        text = " ".join(str(error).split())
+        raise IntegrityError(
+            f"{archive.name} has the bytes that the lock says, but is no conda package: {text}.",
+            hint="Tell the channel's owner, or ask for another build of it.",
+        ) from error
     said = (own.name.normalized, str(own.version), str(own.build))
     locked = (package.name, package.version, package.build)
     if said != locked:

@@ -4,7 +4,7 @@ What people write (config and site files) is in `settings`; everything here is m
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
 
@@ -257,6 +257,45 @@ class ImageFact:
 
 
 @dataclass(frozen=True, slots=True)
+class HookFact:
+    """What one hook did to a prefix: its name and digest, and the paths that it added, changed and removed."""
+
+    name: str
+    sha256: str
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostLink:
+    """A path of a package (relative to the prefix) that is a link to a file of the host."""
+
+    package: str
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """How a prefix differs from what its packages brought: by config's `remove`, `replace`, `carry` and `hooks`.
+
+    `removed` has each package's paths that were taken out. `carried` are commands whose script takes the environment
+    along.
+    """
+
+    removed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    replaced: tuple[HostLink, ...] = ()
+    carried: tuple[str, ...] = ()
+    hooks: tuple[HookFact, ...] = ()
+
+    @property
+    def scripts(self) -> frozenset[str]:
+        """The paths where a script of ours stands."""
+        return frozenset(f"bin/{name}" for name in self.carried)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where a release comes from; empty strings where it is not known (a laptop).
 
@@ -286,6 +325,7 @@ class ReleaseRecord:
     image: ImageFact
     files: tuple[FileFact, ...]
     commands: tuple[str, ...]
+    integration: Integration = field(default_factory=Integration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class StoreState:
     temporaries: tuple[str, ...] = ()
     #: What loading a label says about its end: label and text.
     notices: Mapping[str, str] = field(default_factory=dict)
+    #: Container bases by folder name, each with the releases whose launchers name it.
+    bases: Mapping[str, frozenset[Release]] = field(default_factory=dict)
 
     def target(self, name: str) -> str:
         """What an alias points at, literally: a label, a build id, or empty where there is no such alias."""
@@ -209,6 +211,16 @@ class RemoveTemporary:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveBase:
+    """Delete a container's base that no release names any more; `name` is its folder's in `runtime/`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"remove the container base {self.name}, which no release uses"
+
+
+@dataclass(frozen=True, slots=True)
 class SetMode:
     """Give a path (relative to the root) the site's permissions and group; `program`: it is to be executable."""
 
@@ -241,7 +253,7 @@ Switch = (
 )
 """Operations that are prepared first and then take effect by one rename or unlink each."""
 
-Operation = Switch | RemoveRelease | RemoveTemporary | SetMode | SplitHistory
+Operation = Switch | RemoveRelease | RemoveTemporary | RemoveBase | SetMode | SplitHistory
 
 
 # --- where links lead ----------------------------------------------------------------------------------------------

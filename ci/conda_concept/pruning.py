@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from conda_concept.model import Event, Judgement, Release
-from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, Standing, StoreState
+from conda_concept.operations import (
+    DropCandidate,
+    Operation,
+    RemoveBase,
+    RemoveRelease,
+    RemoveTemporary,
+    Standing,
+    StoreState,
+)
 from conda_concept.record import LABEL
 from conda_concept.settings import Retention
 
@@ -96,6 +104,17 @@ def removals(judgements: Iterable[Judgement], state: StoreState, event: Event) -
             told = replace(event, release=release, removed=(str(release),)) if state.complete(release) else None
             operations.append(RemoveRelease(release, judgement.why, told))
     return tuple(operations)
+
+
+def unused_bases(state: StoreState, judgements: Iterable[Judgement], current: str) -> tuple[RemoveBase, ...]:
+    """The container bases that no release needs which stays, nor the site file as it is now (`current`).
+
+    While anything is being built all of them stay: a build takes a base before its launcher names it.
+    """
+    if any(standing.builder for standing in state.releases):
+        return ()
+    staying = {judgement.release for judgement in judgements if judgement.keep}
+    return tuple(RemoveBase(name) for name, users in state.bases.items() if name != current and not users & staying)
 
 
 def last_pointed_at(state: StoreState) -> dict[Release, dt.datetime]:

@@ -49,8 +49,26 @@ class Repository:
 
     def spec(self, name: str) -> Spec:
         """The checked spec of an environment, or an `InputError` with everything that is wrong."""
+        return read_spec(name, *self.sources(name))
+
+    def sources(self, name: str) -> tuple[SourceText, SourceText]:
+        """The texts of an environment's `environment.yml` and `config.yml`."""
         folder = self.folder(name)
-        return read_spec(name, self._source(folder / "environment.yml"), self._source(folder / "config.yml"))
+        return self._source(folder / "environment.yml"), self._source(folder / "config.yml")
+
+    def form(self, path: str) -> SourceText:
+        """An issue form of the repository."""
+        return self._source(self.root / path)
+
+    def release_branches(self, name: str) -> tuple[tuple[str, str], ...]:
+        """The branches on which versions of an environment are looked after: label and ref, newest version first."""
+        try:
+            found = self._git("for-each-ref", "--format=%(refname)", "refs/remotes/origin", "refs/heads").stdout.split()
+        except CommandError:
+            return ()  # no Git repository, so no branches
+        labels = {ref.rpartition("/")[2]: ref for ref in sorted(found)}
+        pattern = re.compile(rf"{re.escape(name)}-[0-9]{{2}}\.[0-9]{{2}}")
+        return tuple((label, labels[label]) for label in sorted(labels, reverse=True) if pattern.fullmatch(label))
 
     def configs(self) -> dict[str, Config]:
         """The configs of all environments, by name."""
@@ -85,6 +103,24 @@ class Repository:
                 found.append((command, text))
         if problems:
             raise InputError(f"the overrides of {spec.name} cannot be used:", problems=problems)
+        return tuple(found)
+
+    def hooks(self, spec: Spec) -> tuple[tuple[str, str], ...]:
+        """The hooks of an environment in their order: name and text, from the folder `hooks/` beside its config.
+
+        Raises one `InputError` with every one that is missing or no script.
+        """
+        folder, problems, found = self.folder(spec.name) / "hooks", [], []
+        for name in spec.config.hooks:
+            place = f"environments/{spec.name}/config.yml: hooks: {name}"
+            if not (folder / name).is_file():
+                problems.append(f"{place}: there is no file `hooks/{name}` beside config.yml (on the main branch)")
+            elif not (text := read_text(folder / name, MAX_BYTES)).startswith("#!"):
+                problems.append(f"{place}: `hooks/{name}` is no script; its first line has to begin with #!")
+            else:
+                found.append((name, text))
+        if problems:
+            raise InputError(f"the hooks of {spec.name} cannot be used:", problems=problems)
         return tuple(found)
 
     def lock_path(self, name: str) -> Path:
@@ -208,10 +244,14 @@ class Repository:
 
     def site(self, name: str, environ: Mapping[str, str] | None) -> Site:
         """The site of a name (`ci/sites/NAME.yml`) or of a path to a site file; see `read_site` for `environ`."""
+        return read_site(self.site_source(name), environ)
+
+    def site_source(self, name: str) -> SourceText:
+        """The text of a site file, by its name or path."""
         path = Path(name) if name.endswith(".yml") else self.root / "ci" / "sites" / f"{name}.yml"
         if not path.exists():
             raise NotFoundError(f"there is no site file {path}; there are: {', '.join(self.sites()) or 'none'}.")
-        return read_site(self._source(path), environ)
+        return self._source(path)
 
     def _source(self, path: Path) -> SourceText:
         shown = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -7,8 +7,11 @@ directory is complete runs that same text through `sh -c`, so that a build sees 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from conda_concept.errors import ToolError
 from conda_concept.model import Activation, ReleaseFile
@@ -38,7 +41,8 @@ _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr
 _MARK = "/conda-concept-mark"
 #: For bash, with the prefix as its argument: prints three environments, each as `env -0` does and with a NUL more
 #: between them: before the packages' activation scripts, after them (run by bash, in order, as conda does), and after
-#: them with every variable that they set having been there before.
+#: them with every variable that they set or unset having been there before. Then the names that are gone by now, each
+#: with a NUL. What is named in small letters or begins with _ is a script's own, and nobody's setting.
 ACTIVATION_SCRIPT = f"""
 export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"
 activate() {{
@@ -49,9 +53,16 @@ printf '\\0'
 (activate; env -0)
 printf '\\0'
 names=$(compgen -e | sort)
-for name in $(activate; comm -13 <(echo "$names") <(compgen -e | sort)); do export "$name={_MARK}"; done
+gone=()
+unset() {{ builtin unset "$@"; gone+=("$@"); }}
+away() {{
+    for name in "${{gone[@]}}"; do [[ ! $name =~ ^[A-Z][A-Z0-9_]*$ || -v $name ]] || printf '%s\\n' "$name"; done
+}}
+for name in $(activate; comm -13 <(echo "$names") <(compgen -e | sort); away); do export "$name={_MARK}"; done
 activate
 env -0
+printf '\\0'
+away | sort -u | tr '\\n' '\\0'
 """
 #: Variables that a shell changes by itself.
 _NOISE = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "PS1"})
@@ -64,9 +75,11 @@ def base_image(site: Site) -> tuple[ReleaseFile, ...]:
     there is one less mount that can fail. It depends on the site file only.
     """
     binds = (*site.binds, site.root, site.node_dir)
+    own = {path.strip("/"): target for path, target in site.links.items()}
     folders = {*_MOUNT_POINTS, *(bind.strip("/") for bind in binds)}
-    links = {name: target for name, target in _LINKS.items() if name not in folders}
     every = {str(parent) for folder in folders for parent in (Path(folder), *Path(folder).parents)} - {"."}
+    links = {name: target for name, target in (_LINKS | own).items() if name not in every}
+    every |= {str(parent) for link in links for parent in Path(link).parents} - {"."}
     return (
         *(ReleaseFile(folder, "", 0o755, "directory") for folder in sorted(every)),
         *(ReleaseFile(name, target, 0o777, "link") for name, target in sorted(links.items())),
@@ -88,6 +101,7 @@ def write_files(folder: Path, files: Sequence[ReleaseFile]) -> None:
         match file.kind:
             case "directory":
                 path.mkdir(exist_ok=True)
+                path.chmod(file.mode)  # whatever the umask is
             case "link":
                 path.symlink_to(file.content)
             case "hardlink":
@@ -98,15 +112,28 @@ def write_files(folder: Path, files: Sequence[ReleaseFile]) -> None:
                 path.chmod(file.mode)
 
 
-def ensure_base(site: Site, folder: Path) -> Path:
-    """The base's path below `folder` (a store's `runtime/`), written first if it is not there yet."""
+def ensure_base(site: Site, folder: Path, settle: Callable[[Path], None] = lambda _: None) -> Path:
+    """The base's path below `folder` (a store's `runtime/`), written first if it is not there yet.
+
+    `settle` gives a folder and all in it the store's permissions, before anybody sees it. Two builds may do this at
+    once, on two machines: the first one's stays.
+    """
     files = base_image(site)
     final = folder / base_name(files)
-    if not final.is_dir():
-        staging = folder / f"{final.name}.{os.getpid()}"
-        folder.mkdir(parents=True, exist_ok=True)
+    if final.is_dir():
+        return final
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(mkdtemp(prefix=f".{final.name}.", dir=folder))
+    try:
+        staging.chmod(0o755)
         write_files(staging, files)
+        settle(staging)
         staging.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+    finally:
+        rmtree(staging, ignore_errors=True)
     return final
 
 
@@ -127,10 +154,13 @@ def capture_activation(facts: LauncherFacts) -> Activation:
 
 def parse_activation(said: str) -> Activation:
     """What `ACTIVATION_SCRIPT` printed as the activation that it means."""
-    before, after, again = (_variables(part) for part in said.split("\0\0"))
+    *environments, names = said.split("\0\0")
+    before, after, again = (_variables(part) for part in environments)
     # A value that is longer by the mark was put in front of what was there.
     seen = {name: _MARK for name in after if name not in before and again.get(name) == f"{after[name]}:{_MARK}"}
-    return activation_between(before | seen, after | {name: again[name] for name in seen})
+    found = activation_between(before | seen, after | {name: again[name] for name in seen})
+    gone = {name for name in names.split("\0") if name and name not in again}
+    return replace(found, unset=tuple(sorted({*found.unset, *gone})))
 
 
 def activation_between(before: Mapping[str, str], after: Mapping[str, str]) -> Activation:

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 #: Names that become file names, module names and branch names.
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -18,6 +18,15 @@ ReleaseVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.(0[1-9]|1
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: A command's name: a file name that is no option and holds nothing a shell or a bind would take apart.
 CommandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.+@\[-]*$")]
+
+#: A pattern of library names as the loader has them.
+LibraryPattern = Annotated[str, StringConstraints(pattern=r"^[^/]{1,100}$")]
+#: A folder of the host.
+HostPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+@-]*$")]
+#: A pattern of host names.
+NodePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?-]{1,100}$")]
+#: A file's name, without its folder.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 
 
 class Strict(BaseModel):
@@ -40,6 +49,41 @@ class Expectation(Strict):
     test: str = Field(min_length=1, max_length=200)
     reason: str = Field(min_length=1, max_length=300)
     issue: str = Field(default="", max_length=300, pattern=r"^(https://\S+)?$")
+
+
+class Variant(Strict):
+    """Which of several builds of a host's library is meant: by what the replaced file, or who uses it, asks for.
+
+    `by_needed` maps each variant's word to patterns of library names (`libgfortran.so.*`); `otherwise` is the word
+    where none of them is asked for.
+    """
+
+    by_needed: Mapping[VariableName, Annotated[tuple[LibraryPattern, ...], Field(strict=False)]] = Field(min_length=1)
+    otherwise: VariableName | None = None
+
+
+class HostFile(Strict):
+    """Which of a package's paths (a pattern: `*` stays in one folder, `**` does not) become links, and where to.
+
+    `to` is relative to the replacement's `root`; `{name}` stands for the file's name, `{path}` for its whole path,
+    and `{WORD}` for the variant that the rule of that name chooses.
+    """
+
+    path: str = Field(min_length=1, max_length=300)
+    to: str = Field(min_length=1, max_length=300)
+
+
+class Replacement(Strict):
+    """One package whose files become links to the host's; the first of `files` that matches a path counts."""
+
+    #: Where the host has it: an absolute folder, or `{NAME}/…` with a name of the site's `host_software`.
+    root: str = Field(min_length=1, max_length=300)
+    files: tuple[HostFile, ...] = Field(strict=False, min_length=1)
+    variants: Mapping[VariableName, Variant] = Field(default_factory=dict)
+
+
+#: Commands that start work on other nodes, for which there is a ready-made script that takes the environment along.
+Carried = Literal["ssh", "rsh", "pbs_tmrsh", "orted", "prted", "mpirun", "mpiexec", "prterun", "prun"]
 
 
 class TestsConfig(Strict):
@@ -83,7 +127,8 @@ class Config(Strict):
     contact: str = Field(default="", max_length=200)
     #: Variables that the modulefile sets, beside those that the packages' activation scripts set.
     setenv: Mapping[VariableName, str] = Field(default_factory=dict)
-    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix.
+    #: Folders that the modulefile puts in front of a path variable; `{prefix}` stands for the release's prefix, and
+    #: `{NAME}` for what the site's `host_software` has by that name, here and in `setenv`.
     prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
     #: Variables that no command of this environment sees.
     unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
@@ -91,6 +136,14 @@ class Config(Strict):
     host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
     #: Commands that a script of ours stands for: name -> file beside config.yml.
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
+    #: Commands that a ready-made script of ours stands for, which takes the environment along to other nodes.
+    carry: tuple[Carried, ...] = Field(default=(), strict=False)
+    #: Files of packages that are taken out: package -> patterns of its own paths (`["**"]`: all of them).
+    remove: Mapping[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default_factory=dict)
+    #: Files of packages that become links to the host's, by package.
+    replace: Mapping[str, Replacement] = Field(default_factory=dict)
+    #: Scripts in `hooks/` beside config.yml that run in the finished prefix, in this order, before it is squashed.
+    hooks: tuple[FileName, ...] = Field(default=(), strict=False)
     #: Host folders that this environment needs to see, beside the site's.
     binds: tuple[str, ...] = Field(default=(), strict=False)
     tests: TestsConfig = TestsConfig()
@@ -124,6 +177,79 @@ class Squash(Strict):
     block: Literal["64K", "128K", "256K", "512K", "1M"] = "128K"
 
 
+#: `4GB`: a number and a unit, as `qsub` takes it.
+Amount = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(MB|GB|TB)$")]
+#: `"04:00:00"`, in quotes: YAML reads a bare 10:00:00 as a number of seconds.
+Walltime = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$")]
+#: A word that no shell, no comma list and no percent rule takes apart.
+PlainWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@][A-Za-z0-9_@.+:/=-]*$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]*$")]
+
+
+class LocalExecutor(Strict):
+    """Heavy steps run in place, in the process that asks for them."""
+
+    kind: Literal["local"] = "local"
+
+
+class Resources(Strict):
+    """What a job asks its queue for. The CPUs are the ones that the step inside uses, no more and no fewer."""
+
+    queue: PlainWord | None = None
+    cpus: int = Field(ge=1, le=4096)
+    memory: Amount
+    walltime: Walltime
+    #: Disk of the node, of the job's own; the site's `scratch` says where it is (`${PBS_JOBFS}`).
+    jobfs: Amount | None = None
+
+
+class PbsExecutor(Strict):
+    """Heavy steps are jobs of a scheduler that is spoken to with `qsub`, `qstat` and `qdel`."""
+
+    kind: Literal["pbs"]
+    #: `pbspro`: PBS Pro and OpenPBS. `slurm`: Slurm's own `qsub`, `qstat` and `qdel` (slurm-torque), which know less:
+    #: no exit status, no held state, no `storage`; what they do not say is read from the job's own files.
+    dialect: Literal["pbspro", "slurm"] = "pbspro"
+    #: The folder of the scheduler's programs (never looked up in a PATH).
+    bin: AbsolutePath = "/opt/pbs/default/bin"
+    project: PlainWord | None = None
+    #: File systems that a job has to ask for to see them: [gdata/hh5, scratch/hh5].
+    storage: tuple[PlainWord, ...] = Field(default=(), strict=False)
+    build: Resources
+    #: For the tests of a release; none: as for the build.
+    test: Resources | None = None
+    #: Where archives are fetched: `here`, by the process that waits, since compute nodes often have no network; in the
+    #: build's own `job`; or before it in a job of its own, in a `queue` that has a network (`download_job`).
+    download: Literal["here", "job", "queue"] = "here"
+    download_job: Resources | None = None
+    #: More resources, each a `-l NAME=VALUE`.
+    resources: Mapping[VariableName, PlainWord] = Field(default_factory=dict)
+    #: More words for `qsub`: ["-W", "group_list=hh5_w"].
+    options: tuple[PlainWord | Annotated[str, StringConstraints(pattern=r"^-[A-Za-z]$")], ...] = Field(
+        default=(), strict=False
+    )
+    #: Variables that the scheduler's programs and the jobs get: where the scheduler is, or a proxy. Never a secret.
+    variables: Mapping[VariableName, str] = Field(default_factory=dict)
+    #: Where jobs' scripts, logs and results are, seen from every node; none: the folder `jobs` of the site's cache.
+    folder: AbsolutePath | None = None
+    #: The scheduler is asked this often.
+    poll_seconds: float = Field(default=20, ge=0.2, le=600)
+    #: A file that a node has written is seen here after so long at most (NFS keeps what it knows of a folder for 60).
+    settle_seconds: float = Field(default=60, ge=0.1, le=600)
+    #: A job that has not begun after so long is deleted (GitHub ends a job of its own after 24 hours in a queue).
+    queue_hours: float = Field(default=20, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PbsExecutor":
+        if self.download == "queue" and self.download_job is None:
+            raise ValueError(
+                "`download: queue` wants `download_job`: the queue that has a network, cpus, memory, walltime"
+            )
+        if self.dialect == "slurm" and self.storage:
+            raise ValueError("Slurm's qsub knows no `storage`; leave it out")
+        return self
+
+
 class Site(Strict):
     """`ci/sites/NAME.yml`: one machine's settings. No other file may hold a path of one machine."""
 
@@ -143,6 +269,8 @@ class Site(Strict):
     runtime: Literal["singularity", "namespace"] = "singularity"
     #: Host folders that are visible inside, where they exist.
     binds: tuple[str, ...] = Field(default=(), strict=False)
+    #: Links in the container's base, for folders of the host that are links there: {/opt/pbs: /half-root/opt/pbs}.
+    links: Mapping[str, str] = Field(default_factory=dict)
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
@@ -150,6 +278,13 @@ class Site(Strict):
     test_user: str | None = None
     #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).
     host_libraries: tuple[str, ...] = Field(default=(), strict=False)
+    #: Where the host keeps software that environments use in place of their own: {openmpi: /apps/openmpi/4.1.4}.
+    host_software: Mapping[VariableName, HostPath] = Field(default_factory=dict)
+    #: Whether what a release links to has to be on the machine that builds it; else what is missing is a warning.
+    host_files_required: bool = False
+    #: Names of this machine's nodes (`gadi-*`): `ssh` to these takes the environment along, if a config carries it.
+    #: The nodes of a PBS job always count.
+    nodes: tuple[NodePattern, ...] = Field(default=(), strict=False)
     #: How several ranks are started on one node, ready for a command: [/apps/openmpi/bin/mpirun, -n, "4"].
     mpi_run: tuple[str, ...] = Field(default=(), strict=False)
     #: How Singularity gets at an image. `shared`: a FUSE mount that all commands of a user and job on a node share.
@@ -164,6 +299,8 @@ class Site(Strict):
     #: Where the host's own programs are (never looked up in a user's PATH).
     host_bin: str = "/usr/bin"
     squashfuse: str = "/usr/bin/squashfuse_ll"
+    #: How heavy steps (building, testing) are run.
+    executor: Annotated[LocalExecutor | PbsExecutor, Field(discriminator="kind")] = LocalExecutor()
     #: Where a quarter begins when it begins there: a name of the time zone database (Australia/Sydney).
     time_zone: str = "UTC"
     #: A release older than so many days warns when its module is loaded; 0: never.

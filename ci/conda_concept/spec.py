@@ -16,6 +16,7 @@ from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from conda_concept.document import Document, Problems, SourceText, nearest, parse, validate
+from conda_concept.integration import words_wrong
 from conda_concept.model import Place, Request, Spec
 from conda_concept.settings import Config
 
@@ -24,6 +25,9 @@ PACKAGE_NAME = re.compile(r"^[a-z0-9_][a-z0-9_.-]{0,127}$")
 ENVIRONMENT_NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 ENVIRONMENT_KEYS = ("name", "channels", "dependencies", "variables")
+#: `name=version=build` as conda reads it: that very version, and a build that holds `*` (`openmpi=4.1.6=external_*`),
+#: which the strict parser takes only with spaces in between.
+_THREE = re.compile(r"^((?:[^:\s]+::)?[a-z0-9_.-]+)=([^=<>!~,|\s]+)=([A-Za-z0-9_.+]*\*[A-Za-z0-9_.+*]*)$")
 COMMIT = re.compile(r"@[0-9a-f]{40}$")
 
 
@@ -56,6 +60,8 @@ def _config(document: Document, problems: Problems) -> Config | None:
                 problems.add(
                     document.place(("virtual_packages", name)), f"a virtual package starts with __ (`__{name}`)"
                 )
+        for path, text in words_wrong(config):
+            problems.add(document.place(path), text)
     return config
 
 
@@ -148,6 +154,9 @@ def _conda_request(text: str, allowed: tuple[str, ...] | None, place: Place, pro
     if "::" not in text and re.search(r"//|\burl\s*=|^[./~]|\\", text):
         problems.add(place, f"{_short(text)} is a path or an address; ask for a package by its name")
         return None
+    if three := _THREE.match(text):
+        name, version, build = three.groups()
+        text = f"{name} {version if '*' in version else f'=={version}'} {build}"
     try:
         spec = MatchSpec(text, strict=True, extras=False, conditionals=False, flags=False)
     except (InvalidMatchSpecError, ValueError) as error:

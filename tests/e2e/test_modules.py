@@ -47,11 +47,24 @@ def test_a_loaded_module_gives_commands_and_variables(begin: str, store: Store, 
         "module load $a; module swap $a conda_concept/demo-23.01; module purge",
     ],
 )
-@pytest.mark.parametrize("before", ["", "export HELLO_DATA=mine CONDA_PREFIX='/my own'  HELLO_PATH=/mine;"])
+@pytest.mark.parametrize(
+    "before", ["", "export HELLO_DATA=mine CONDA_PREFIX='/my own'  HELLO_PATH=/mine HELLO_GONE='a b';"]
+)
 def test_the_shell_is_as_it_was(begin: str, steps: str, before: str, ordinary_user: OrdinaryUser) -> None:
     names = "a=conda_concept/demo-23.04 b=conda_concept/other-23.04;"
     script = f'{begin} {names} {before} first=$(show); {steps}; second=$(show); diff <(echo "$first") <(echo "$second")'
     assert ordinary_user.bash(script).stdout == ""
+
+
+def test_what_activation_takes_out_is_out_while_the_module_is_loaded(
+    begin: str, store: Store, ordinary_user: OrdinaryUser
+) -> None:
+    assert store.facts[DEMO].activation.unset == ("HELLO_GONE", "HELLO_LATER")
+    script = begin + (
+        "export HELLO_GONE='a b'; module load conda_concept/demo-23.04; echo \"<${HELLO_GONE-unset}>\";"
+        'module switch conda_concept/demo-23.01; echo "<${HELLO_GONE-unset}>"; module purge; echo "<$HELLO_GONE>"'
+    )
+    assert ordinary_user.bash(script).stdout == "<unset>\n<unset>\n<a b>\n"
 
 
 def test_two_environments_are_never_mixed(begin: str, store: Store, ordinary_user: OrdinaryUser) -> None:

@@ -4,15 +4,18 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conda_concept.layout import Layout
 from conda_concept.render.launcher import LauncherFacts
+from conda_concept.run import run
 from conda_concept.runtime import inside_argv
 from tests.e2e.conftest import unmount_all
 from tests.support.release import DEMO, Store
@@ -55,6 +58,14 @@ def server(user: OrdinaryUser, mount: Path) -> list[int]:
     return found
 
 
+def within(seconds: float, happened: Callable[[], object]) -> None:
+    """Wait for something that happens beside us."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("runtime", ["namespace", "singularity"])
 def test_many_starts_at_once_share_one_mount(
     store: Store, node: Path, ordinary_user: OrdinaryUser, runtime: str
@@ -76,10 +87,7 @@ def test_an_idle_mount_ends_itself_and_the_next_command_makes_it_again(
     # Longer than the idle time, with nothing read from the image in between: a command that runs keeps its mount.
     assert "Zen of Python" in ordinary_user.run(argv).stdout
     (mount,) = mounts(node)
-    deadline = time.monotonic() + 30
-    while mounts(node):
-        assert time.monotonic() < deadline, f"{mount} is still mounted"
-        time.sleep(0.2)
+    within(30, lambda: not mounts(node))
     assert ordinary_user.run(hello(facts)).stdout == f"hello 2 {store.prefix()}\n"
     assert mounts(node) == [mount]
 
@@ -139,6 +147,59 @@ def test_without_fusermount_each_command_mounts_for_itself(
     assert mounts(node) == []
 
 
+# --- who uses what ------------------------------------------------------------------------------------------------
+
+#: What `conda-concept prune` asks, on another node: it sees no process of this one, only what the file system shows.
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from conda_concept.layout import Layout
+from conda_concept.model import Release
+from conda_concept.store.usage import in_use
+release = Release("demo", "23.04", "aaaa1111")
+print(in_use(Layout(Path(sys.argv[1])), [release]).get(release, "not in use"))
+"""
+
+
+def seen_elsewhere(root: Path) -> str:
+    """What is known of the release below `root` in a process namespace of its own, which stands for another node."""
+    node = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    return run([*node, sys.executable, "-c", ELSEWHERE, root]).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "mounting", "own"),
+    [
+        ("namespace", "shared", True),
+        ("namespace", "shared", False),
+        ("singularity", "shared", True),
+        ("singularity", "container", True),
+    ],
+)
+def test_another_node_sees_that_a_job_runs(
+    store: Store, node: Path, ordinary_user: OrdinaryUser, runtime: str, mounting: str, own: bool
+) -> None:
+    root = node / "store"
+    prefix = Layout(root).prefix(DEMO)
+    prefix.mkdir(parents=True)
+    shutil.copy(store.layout.image(DEMO), prefix)
+    facts = replace(
+        settings(store, node if own else Path("/proc"), runtime=runtime, mounting=mounting), prefix=str(prefix)
+    )
+    assert seen_elsewhere(root) == "not in use"
+    argv = ordinary_user.command(list(inside_argv(facts, ["/bin/sh", "-c", "echo ready; read wait"])))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+        within(10, lambda: seen_elsewhere(root) == "a lock is held on its image")
+        job.communicate("end\n", timeout=20)
+    for mount in mounts(node):
+        ordinary_user.run(["fusermount3", "-u", mount])
+    # A mount of a command alone ends itself a little later.
+    if own:
+        within(20, lambda: seen_elsewhere(root) == "not in use")
+
+
 # --- trying again -------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +238,45 @@ def test_a_failed_start_is_tried_again_and_leaves_no_trace(
     assert attempts(user_dir) == failures + 1
     left = [path.name for path in (node / f"conda_concept.{ordinary_user.uid}").glob("start*")]
     assert left == []
+
+
+#: The shell's words, and what it has to be told. The last is how bash 4 behaves: a here-document is a file.
+SHELLS = {
+    "dash": (["/bin/dash"], {}),
+    "bash": (["/bin/bash", "--posix"], {}),
+    "old bash": (["/bin/bash", "--posix"], {"BASH_COMPAT": "5.0"}),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_tries_again_passes_signals_and_ends_with_its_caller(
+    store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser, shell: str
+) -> None:
+    user_dir.chmod(0o777)
+    words, env = SHELLS[shell]
+    facts = settings(store, node, runtime="singularity", singularity=str(fake_singularity(user_dir, 1)))
+    program = (
+        "import os, signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(9));"
+        "print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)"
+    )
+    argv = [*words, *inside_argv(facts, [f"{facts.prefix}/bin/python3", "-c", program])[1:]]
+
+    def started() -> tuple[subprocess.Popen[str], int]:
+        process = subprocess.Popen(
+            ordinary_user.command(argv, env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        return process, int(process.stderr.readline())
+
+    told, _ = started()
+    assert attempts(user_dir) == 2
+    within(10, lambda: not list((node / f"conda_concept.{ordinary_user.uid}").glob("start*")))
+    told.send_signal(signal.SIGUSR1)
+    assert (told.wait(timeout=20), told.communicate()[1]) == (9, "")
+    killed, command = started()
+    killed.kill()
+    killed.communicate(timeout=20)
+    within(10, lambda: not Path(f"/proc/{command}").exists())
 
 
 def test_giving_up_says_what_a_help_desk_asks_for(

@@ -75,15 +75,18 @@ def test_hooks_of_activation_undo_what_they_did(inside: Inside) -> None:
     hooks = inside.store.prefix() / "etc/conda"
     script = f"""
         for before in unset mine; do
-            if [ $before = unset ]; then unset HELLO_PATH; else HELLO_PATH=/mine; fi
-            . {hooks}/activate.d/conda_concept.sh; . {hooks}/deactivate.d/conda_concept.sh
-            echo "${{HELLO_PATH-unset}}"
+            if [ $before = unset ]; then unset HELLO_PATH HELLO_GONE; else HELLO_PATH=/mine HELLO_GONE='a b'; fi
+            . {hooks}/activate.d/conda_concept.sh; echo "${{HELLO_GONE-none}}"
+            . {hooks}/deactivate.d/conda_concept.sh; echo "${{HELLO_PATH-unset}} ${{HELLO_GONE-unset}}"
         done"""
-    assert inside.bash(script) == "unset\n/mine\n"
+    assert inside.bash(script) == "none\nunset unset\nnone\n/mine a b\n"
 
 
 def test_sourcing_the_activation_script_does_what_the_module_does(inside: Inside) -> None:
-    script = ". $1/bin/activate; command -v python3; echo $CONDA_DEFAULT_ENV; echo $HELLO_DATA"
+    script = (
+        "export HELLO_GONE=1; . $1/bin/activate; command -v python3; echo $CONDA_DEFAULT_ENV;"
+        "echo $HELLO_DATA${HELLO_GONE-}"
+    )
     prefix = inside.store.prefix()
     said = inside.bash(script, prefix).splitlines()
     assert said == [f"{prefix}/bin/python3", "demo-23.04", f"{prefix}/share/hello data"]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gallery
 import pytest
 
 from conda_concept.layout import Layout
@@ -16,13 +18,14 @@ from conda_concept.record import parse_release
 from conda_concept.store.usage import in_use
 from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
-from tests.support.fakegithub.state import BOT
+from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
+TOP = Path(__file__).resolve().parents[2]
 #: What everybody saw, for reading, and for the gallery.
-SAID = Path(__file__).resolve().parents[2] / ".cache" / "comments"
+SAID = TOP / ".cache" / "comments"
 LOCK = "environments/tiny/conda-lock.yml"
 
 
@@ -31,7 +34,9 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
     """One repository whose first release is out; every test opens its own pull requests."""
     act = shutil.which("act")
     assert act, "act is not installed; run ./ci/setup"
-    root = Path(tempfile.mkdtemp(prefix="conda-concept-forge-", dir="/tmp"))
+    named = os.environ.get("CONDA_CONCEPT_FORGE")  # ci/gallery wants a path that does not change from run to run
+    root = Path(named or tempfile.mkdtemp(prefix="conda-concept-forge-", dir="/tmp"))
+    root.mkdir(exist_ok=True)
     root.chmod(0o755)
     try:
         state = State.make(root)
@@ -54,6 +59,7 @@ def honest(forge: Forge) -> Iterator[None]:
     yield
     assert forge.fake.denied == []
     assert forge.fake.invalid == []
+    assert {one["context"] for one in forge.state.statuses} <= {"conda-concept"}  # one required status
 
 
 def spec(forge: Forge, *more: str) -> dict[str, str | None]:
@@ -74,6 +80,19 @@ def diff(forge: Forge, pull: Pull) -> str:
 def build(forge: Forge, pull: Pull) -> str:
     (body,) = forge.state.said(pull.number, "build:tiny")
     return body
+
+
+def replies(forge: Forge, pull: Pull) -> list[str]:
+    """All answers to commands in a pull request."""
+    mine = [one.body for one in forge.state.comments if one.issue == pull.number and one.author == BOT]
+    return [body for body in mine if body.startswith("<!-- conda-concept:answer:")]
+
+
+def answered(forge: Forge, pull: Pull) -> tuple[Comment, str]:
+    """The last comment with a command, and the one answer to it."""
+    asking = [one for one in forge.state.comments if one.issue == pull.number and one.body.startswith("/")][-1]
+    (reply,) = forge.state.said(pull.number, f"answer:{asking.number}")
+    return asking, reply
 
 
 def candidates(forge: Forge) -> list[str]:
@@ -140,28 +159,49 @@ def test_a_fork_waits_for_a_maintainer(forge: Forge) -> None:
     assert state.dispatches == []
     assert state.status(pull.head_sha)[0] == "pending"
 
-    for who, what in (("stranger", pull.head_sha), ("maintainer", "0" * 40), ("maintainer", pull.head_sha[:12])):
+    for who, what, why in (
+        ("stranger", pull.head_sha, "only people who may write"),
+        ("maintainer", "0" * 40, f"is at {pull.head_sha[:12]} now"),
+        ("maintainer", pull.head_sha[:12], "is not a command that I know"),
+    ):
         ran = forge.comment(pull, who, f"/build {what}")
         assert "Build tiny" not in ran.jobs, ran.log
-        assert state.comments[-2 if who == "stranger" else -1].author in (who, BOT)
-    assert [one.reactions for one in state.comments if one.body.startswith("/build")] == [[(BOT, "confused")]] * 3
-    assert len(state.said(pull.number, "answer:command")) == 1
+        asking, reply = answered(forge, pull)
+        assert asking.reactions[-1] == (BOT, "confused")
+        assert f"> `/build {what}`, asked by [{who}](" in reply
+        assert "**Not done:**" in reply
+        assert why in reply
 
     ran = forge.comment(pull, "maintainer", f"/build {pull.head_sha}\nThanks!")
     assert ran.jobs == {"Guard": "success", "Build tiny": "success", "Last word": "success"}, ran.log
     assert "### ✅" in build(forge, pull)
+    asking, reply = answered(forge, pull)
+    assert asking.body.startswith("/build"), "nobody else's words are changed"
+    assert asking.reactions == [(BOT, "eyes"), (BOT, "+1")]
+    heading = next(line for line in build(forge, pull).splitlines() if line.startswith("### "))
+    assert f"- {heading.removeprefix('### ')} · [all of it](" in reply
+    assert "being built" not in reply
 
     forge.comment(pull, "stranger", "/explain hello")
-    (answer,) = state.said(pull.number, "answer:command")
-    assert "world needs `hello >=2`" in answer
+    forge.comment(pull, "stranger", "/explain hello", again=answered(forge, pull)[0].number)
+    assert "world needs `hello >=2`" in answered(forge, pull)[1]
 
     ran = forge.comment(pull, "stranger", "/relock")
     assert ran.jobs == {"Guard": "success", "Propose anew": "success", "Report anew": "success"}, ran.log
     assert len(state.said(pull.number, "diff:tiny")) == 1
+    heading = next(line for line in diff(forge, pull).splitlines() if line.startswith("### "))
+    assert f"- {heading.removeprefix('### ')} · [all of it](" in answered(forge, pull)[1]
 
     ran = forge.comment(pull, "maintainer", "/refresh python")
     assert ran.jobs["Report anew"] == "success", ran.log
     assert "python was free to move, as asked." in diff(forge, pull)
+    asking, reply = answered(forge, pull)
+    assert asking.reactions == [(BOT, "eyes"), (BOT, "+1")]
+    assert "1 asked for · [all of it](" in reply
+    # Every command has its own answer, and a thank-you has none.
+    asked = [one for one in state.comments if one.issue == pull.number and one.body.startswith("/")]
+    forge.comment(pull, "stranger", "Thanks!")
+    assert len(replies(forge, pull)) == len(asked) == 7
 
     old = pull.head_sha
     state.push(pull, spec(forge, "world >=1"))
@@ -217,16 +257,25 @@ def _artifact(forge: Forge, run: int) -> bytes:
 
 
 def test_two_merges_that_race_are_one_release_with_both(forge: Forge) -> None:
-    state = forge.state
+    state, users_have = forge.state, published(forge)
     (folder,) = {path.parent for path in (forge.store / "apps/conda_concept/releases").glob("*/*")}
     first = state.open_pull("maintainer", {"environments/tiny/config.yml": _config(forge, "one")})
     second = state.open_pull("maintainer", spec(forge, "world"))
     forge.report(forge.pull_request(second))
     (ran,) = forge.dispatched()
     assert "### ✅" in build(forge, second), ran.log
-    state.merge(first.number)
-    state.merge(second.number)  # before the first one's release has begun
     before = len(list(folder.iterdir()))
+    state.merge(first.number)
+
+    def merge_second(_method: str, path: str) -> None:
+        if path.endswith("/heads/main"):  # the first one's release looks whether main is what it has checked out
+            forge.fake.before = lambda *_: None
+            state.merge(second.number)
+
+    forge.fake.before = merge_second
+    ran = forge.push()
+    assert "its newest commit has a run of its own" in ran.log
+    assert published(forge) == users_have
     ran = forge.push()
     assert ran.jobs["Release tiny"] == "success", ran.log
     assert "built once more" in ran.log  # main is not what was tested
@@ -239,6 +288,28 @@ def test_two_merges_that_race_are_one_release_with_both(forge: Forge) -> None:
     for pull in (first, second):
         (said,) = state.said(pull.number, "release:tiny")
         assert "It was built and tested once more before, because `main` was not what" in said
+
+
+def test_a_merge_after_main_has_moved_is_built_with_what_main_has_now(forge: Forge) -> None:
+    """Two pull requests from the same commit, both built; the second one's lock knows nothing of the first."""
+    state = forge.state
+    files = {"environments/tiny/config.yml": state.text("environments/tiny/config.yml") + "\nsetenv: {TINY: '1'}\n"}
+    first, second = state.open_pull("maintainer", spec(forge, "more")), state.open_pull("maintainer", {**files})
+    for pull in (first, second):
+        forge.report(forge.pull_request(pull))
+        forge.dispatched()
+        assert "### ✅" in build(forge, pull)
+        if pull == first:
+            state.merge(pull.number)
+            ran = forge.push()
+            assert "built once more" not in ran.log
+            assert published(forge) in build(forge, first)
+    assert "main has a newer lock of tiny than this branch starts from" in diff(forge, second)
+    state.merge(second.number)
+    ran = forge.push()
+    assert "built once more: `main` was not what the candidate was tested with" in ran.log, ran.log
+    assert published(forge) not in build(forge, second)
+    assert "name: more" in state.text(LOCK)
 
 
 def _config(forge: Forge, description: str) -> str:
@@ -260,6 +331,41 @@ def test_a_runner_that_dies_is_our_failure_and_the_next_build_finishes(forge: Fo
     assert ran.jobs["Last word"] == "success", ran.log
     assert "### ✅" in build(forge, pull)
     assert state.status(pull.head_sha)[0] == "success"
+    pull.state = "closed"
+
+
+def test_what_fails_on_our_side_is_said_as_ours_wherever_it_happens(forge: Forge) -> None:
+    """Before there is a proposal, at the start of the build, in the guard, and while a command is answered."""
+    state = forge.state
+    pull = state.open_pull("maintainer", {SPEC: forge.state.text(SPEC) + "\n# nothing new\n"})
+    (forge.root / "die-early").touch()
+    run = forge.pull_request(pull)
+    assert run.conclusion == "failure"
+    forge.report(run)
+    assert state.status(pull.head_sha)[0] == "error"
+    assert "Not your change" in state.status(pull.head_sha)[1]
+
+    (forge.root / "die-early").touch()
+    ran = forge.comment(pull, "maintainer", "/relock")
+    assert ran.jobs == {"Guard": "success", "Propose anew": "failure", "Report anew": "success"}, ran.log
+    assert "**Nothing is wrong with your change.**" in answered(forge, pull)[1]
+
+    run = forge.pull_request(pull)
+    forge.fake.faults.append(Fault("POST", "/dispatches", "before", times=1))
+    assert forge.report(run).jobs == {"Report": "failure"}
+    assert state.status(pull.head_sha)[0] == "error"
+    assert "the build could not begin" in state.status(pull.head_sha)[1]
+
+    forge.report(run)
+    forge.fake.faults.append(Fault("GET", "/_/blob", "truncated", times=1))
+    (ran,) = forge.dispatched()
+    assert ran.jobs == {"Guard": "failure", "Last word": "success"}, ran.log
+    assert state.status(pull.head_sha)[0] == "error"
+
+    forge.fake.faults.append(Fault("GET", "/_/blob", "truncated", times=1))
+    forge.comment(pull, "maintainer", f"/build {pull.head_sha}")
+    assert "**Nothing is wrong with your change.**" in answered(forge, pull)[1]
+    assert state.status(pull.head_sha)[0] == "error"
     pull.state = "closed"
 
 
@@ -317,10 +423,18 @@ def test_a_release_that_could_not_be_written_down_is_finished_by_the_next_run(fo
     after = published(forge)
     assert after != before  # users have it already; only the writing down is missing
     assert after not in state.text("CHANGELOG.md")
+
+    def somebody_else_pushes(_method: str, path: str) -> None:
+        if path.endswith("/git/commits"):  # between making the commit and moving main to it
+            forge.fake.before = lambda *_: None
+            state.commit("main", {"README.md": "hello\n"})
+
+    forge.fake.before = somebody_else_pushes
     ran = forge.push()
     assert ran.jobs["Release tiny"] == "success", ran.log
     assert published(forge) == after
     assert state.text("CHANGELOG.md").count(f"build {after}") == 1
+    assert state.text("README.md") == "hello"
     (said,) = state.said(pull.number, "release:tiny")
     assert "is published" in said
 
@@ -341,6 +455,34 @@ def test_a_head_that_moves_while_it_is_looked_at_is_left_to_its_own_run(forge: F
     assert state.said(pull.number, "diff:tiny") == []
     assert state.dispatches == []
     pull.state = "closed"
+
+
+@pytest.mark.parametrize(("status", "result"), [(0, "success"), (3, "failure")])
+def test_a_projects_own_tests_decide_its_ci(forge: Forge, status: int, result: str) -> None:
+    """The real ci.yml and ci/in-debian; a script stands in for ci/test, which this is a part of."""
+    files: dict[str, str | None] = {
+        "ci/in-debian": (TOP / "ci" / "in-debian").read_text("utf-8"),
+        "ci/test": "#!/bin/sh\n. /etc/os-release\n"
+        f"echo tested $(git rev-parse HEAD) on $VERSION_CODENAME\nexit {status}\n",
+    }
+    pull = forge.state.open_pull("stranger", files, fork="stranger/environments")
+    ran = forge.ci(pull)
+    assert ran.jobs == {"Test": result}, ran.log
+    assert f"tested {pull.head_sha} on bookworm" in ran.log
+    pull.state = "closed"
+
+
+def test_the_gallery_shows_what_is_said(forge: Forge) -> None:
+    """Names, numbers and paths aside. Where this fails, the words of a comment have changed: run ci/gallery."""
+    if "CONDA_CONCEPT_FORGE" in os.environ:
+        return  # it is being made anew
+    said = forge.said()
+    for name, text in gallery.chosen(said, gallery.FROM_TESTS).items():
+        assert gallery.bones(text) == gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8")), name
+    for name, text in gallery.chosen(said, gallery.FROM_DEMO).items():
+        # That of a larger environment says more, and all of this.
+        shown = gallery.bones((gallery.GALLERY / f"{name}.md").read_text("utf-8"))
+        assert [line for line in gallery.bones(text) if line not in shown] == [], name
 
 
 def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user: OrdinaryUser) -> None:

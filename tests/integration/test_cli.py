@@ -28,12 +28,38 @@ def test_the_installed_script_knows_its_version() -> None:
 
 def test_every_subcommand_explains_itself() -> None:
     listed = concept("--help").stdout
-    for name in ("plan", "check", "lock", "diff", "build", "test", "publish", "rollback", "list", "verify", "try"):
+    for name in (
+        "plan",
+        "check",
+        "lock",
+        "diff",
+        "build",
+        "test",
+        "publish",
+        "rollback",
+        "list",
+        "verify",
+        "try",
+        "diagnose",
+    ):
         assert f"\n    {name} " in listed
         done = concept(name, "--help")
         assert done.returncode == 0
         for flag in ("--site", "--json", "--channel-alias"):
             assert flag in done.stdout
+
+
+def test_commands_of_two_words_take_the_same_flags() -> None:
+    listed = concept("site", "--help").stdout
+    for name in ("init", "check"):
+        assert f"\n    {name} " in listed
+        assert "--json" in concept("site", name, "--help").stdout
+    nothing = concept("site")
+    assert nothing.returncode == 2
+    assert "COMMAND" in nothing.stderr
+    failed = concept("site", "check", "--site", "nowhere")
+    assert failed.returncode == 11
+    assert failed.stderr.startswith("conda-concept site check: there is no site file")
 
 
 def test_a_wrong_flag_is_bad_input() -> None:

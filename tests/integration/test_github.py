@@ -1,19 +1,28 @@
 """The edge to GitHub against a fake that remembers, has GitHub's limits, and fails on demand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from conda_concept.conversation import marker
+from conda_concept.conversation import Asked, marker
 from conda_concept.errors import InputError, NetworkError, RefusedError
 from conda_concept.github import File, Hub, Surroundings
 from conda_concept.github.hub import MAX_COMMENT
+from conda_concept.render import answers
+from conda_concept.render import pullrequest as render
+from conda_concept.render.diff import Heading
+from conda_concept.repository import Repository
+from conda_concept.steps.accept import Desk
+from conda_concept.steps.candidate import settle
+from conda_concept.steps.reply import finish
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 
 ALL = {"contents": "write", "pull-requests": "write", "statuses": "write", "actions": "write", "metadata": "read"}
 MARK = marker("diff", "tiny")
+ASKED = Asked(1, 9001, "researcher", "/relock")
 
 
 @pytest.fixture
@@ -57,11 +66,19 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
     assert len(fake.asked) <= 5  # three pages, and the change
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary"])
+@pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary", "rate"])
 def test_a_failure_at_the_post_leaves_one_comment(fake: FakeGitHub, pull: Pull, kind: str) -> None:
     fake.faults.append(Fault("POST", "/comments", kind))
     hub(fake).say(pull.number, MARK, "text")
     assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
+
+
+def test_an_answer_that_does_not_come_in_time_leaves_one_comment(fake: FakeGitHub, pull: Pull) -> None:
+    fake.faults.append(Fault("POST", "/comments", "silent"))
+    patient = hub(fake)
+    Hub(replace(patient.here, timeout=2)).say(pull.number, MARK, "text")
+    assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
+    assert fake.count("POST", "/comments") == 1
 
 
 def test_a_github_that_stays_away_is_the_networks_fault(fake: FakeGitHub, pull: Pull) -> None:
@@ -149,6 +166,33 @@ def test_a_commit_has_all_its_files_and_forces_nothing(fake: FakeGitHub) -> None
     with pytest.raises(RefusedError, match="fast forward"):
         github.commit("main", tip, [File("e", "e\n")], "late")
     assert state.git("rev-parse", "main") == made
+
+
+@pytest.mark.parametrize("before", ["nothing", "begun", "older", "ended"])
+def test_a_build_that_never_came_or_never_ended_is_said_as_ours(
+    fake: FakeGitHub, pull: Pull, tmp_path: Path, before: str
+) -> None:
+    """A job that waited for a day is cancelled by GitHub: nobody has said anything about this commit."""
+    desk, facts = Desk(hub(fake), Repository(tmp_path)), hub(fake).pull(pull.number)
+    heading = Heading("tiny", commit=pull.head_sha if before != "older" else "0" * 40)
+    said = {"begun": render.started, "older": render.started, "ended": lambda *_: render.broken("tiny", "x", heading)}
+    if before in said:
+        desk.hub.say(pull.number, marker("build", "tiny"), said[before]("tiny", heading))
+    settle(desk, facts, ("tiny",), "failure" if before == "ended" else "cancelled")
+    (body,) = fake.state.said(pull.number, "build:tiny")
+    assert ("Nothing is wrong with your change" in body) == (before != "ended")
+    if before == "ended":  # it has said itself how it ended, in its status too
+        assert fake.state.status(pull.head_sha) == ("", "")
+    else:
+        assert fake.state.status(pull.head_sha)[0] == "error"
+
+
+def test_an_answer_that_somebody_took_away_stays_away(fake: FakeGitHub, pull: Pull) -> None:
+    finish(hub(fake), pull.number, 9001, "words")
+    assert fake.state.comments == []
+    fake.state.comments.append(Comment(1, pull.number, BOT, answers.answer(ASKED, "https://x", "working")))
+    finish(hub(fake), pull.number, 9001, "words")
+    assert fake.state.comments[0].body == answers.answer(ASKED, "https://x", "words")
 
 
 def test_a_reaction_twice_is_one(fake: FakeGitHub, pull: Pull) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from brokenspecs import Broken, corpus
+from gallery import GALLERY, refreshed, unsolvable
 from lockkit import broken_rules, moved, real_lock, spec_of
 from realdata import CONFIG, RealData
 
@@ -266,6 +267,33 @@ def test_a_diff_between_two_steps_fits_a_comment(data: RealData) -> None:
     shown = comment(Heading("analysis3-26.06"), [found])
     assert len(shown) <= 60_000
     assert "**Asked for**" in shown
+
+
+def test_the_gallery_shows_what_is_said_about_the_real_environment(data: RealData) -> None:
+    """To the byte. Where this fails, the words of a comment have changed: run ci/gallery."""
+    for name, text in (("quarterly-refresh", refreshed(data)), ("unsolvable", unsolvable(data))):
+        assert (GALLERY / f"{name}.md").read_text("utf-8") == text
+
+
+def test_the_largest_comment_of_the_whole_history_fits_with_nothing_important_cut(data: RealData) -> None:
+    """Every step of it, as it was, and larger ones: from the months before to the end."""
+    locks = [real_lock(data, one) for one in data.steps]
+    spec = spec_of(data.steps[-1].environment)
+    longest = 0
+    for start, old in enumerate(locks):
+        later = {start + 1, *([len(locks) - 1] if start % 8 == 0 else [])}
+        for new in sorted(later & set(range(len(locks)))):
+            found = diff(old, locks[new], spec, "linux-64")
+            shown = comment(
+                Heading("analysis3-26.06", links=(("run", "https://github.com/x/y/actions/runs/1"),)), [found]
+            )
+            longest = max(longest, len(shown))
+            assert len(shown) <= 60_000
+            important = [one for one in found.changes if one.demanded or one.flags]
+            rows = [line for line in shown.splitlines() if line.startswith("| ")]
+            for one in important:
+                assert any(f"| {one.name} |" in row or f"[{one.name}]" in row for row in rows), one
+    assert longest > 30_000
 
 
 def test_why_not_names_who_stands_in_the_way(data: RealData) -> None:

@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.storekit import ASKED, FaultyDoor, broken, build, make_store, ready, release, silent
+from benchmarks.storekit import ASKED, FaultyDoor, broken, build, judge, make_store, ready, release, silent
 from conda_concept.errors import ConcError, GateError, IntegrityError
+from conda_concept.steps.list_ import list_releases
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.steps.verify import verify
@@ -97,9 +99,8 @@ def store(pristine: Path) -> Store:
 def test_damage_is_found_and_not_published(store: Store, name: str, damage: Callable[[Path], None]) -> None:
     assert verify(store, (), silent()).problems == ()
     damage(store.layout.prefix(ONE) / name)
-    if (name, damage) in {("tests.json", remove), ("tests.xml", remove)}:
-        # No results at all are no damage, but they are no verdict either.
-        store.layout.verdict(ONE).unlink(missing_ok=True)
+    if (name, damage) == ("tests.json", remove):
+        # A candidate without a verdict is not damaged, but not tested either.
         with pytest.raises(GateError, match="has not been tested"):
             publish_release(store, ONE, "23.04", ASKED, silent())
         return
@@ -123,6 +124,30 @@ def test_damage_is_found_and_not_published(store: Store, name: str, damage: Call
 def test_damage_of_links_and_folders(store: Store, change: Callable[[Path], object], words: str) -> None:
     change(store.layout.prefix(ONE))
     assert any(words in problem.text for problem in verify(store, (), silent()).problems)
+
+
+@pytest.mark.parametrize("names", [("tests.json",), ("tests.xml",), ("tests.json", "tests.xml")])
+def test_what_was_published_as_tested_and_has_no_results_is_damaged(store: Store, names: tuple[str, ...]) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    publish_release(store, ready(store, TWO), "23.04", ASKED, silent())
+    for name in names:
+        (store.layout.prefix(ONE) / name).unlink()
+    problems = verify(store, (), silent()).problems
+    assert {(problem.release, problem.path) for problem in problems} == {(ONE, names[0])}
+    assert "is missing" in problems[0].text
+    tests = {row.release: row.tests for row in list_releases(store)}
+    assert tests == {ONE: "passed" if names == ("tests.xml",) else "MISSING", TWO: "passed"}
+    with pytest.raises(ConcError, match=names[0]):
+        roll_back(store, ONE.label, "", ASKED, silent())
+    judge(store, ONE)
+    assert verify(store, (), silent()).problems == ()
+
+
+def test_what_was_published_against_its_tests_needs_none(store: Store) -> None:
+    store.layout.verdict(ONE).unlink()
+    store.layout.tests(ONE).unlink()
+    publish_release(store, ONE, "23.04", replace(ASKED, force="urgent"), silent())
+    assert verify(store, (), silent()).problems == ()
 
 
 def test_a_release_that_was_moved_is_refused(store: Store) -> None:

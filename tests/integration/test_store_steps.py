@@ -38,7 +38,7 @@ from conda_concept.steps.publish import Asked, publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import AlreadyThere, Store
 from conda_concept.store.finding import find_release
-from conda_concept.store.usage import in_use
+from conda_concept.store.usage import in_use, limits
 
 OLD, ONE, TWO, THREE = release("23.01", 1), release("23.04", 2), release("23.04", 3), release("23.04", 4)
 
@@ -309,6 +309,42 @@ def test_a_command_of_another_user_is_seen_by_how_it_was_called(store: Store) ->
         finally:
             process.kill()
     assert found == {TWO: f"process {process.pid} of this machine uses {called}"}
+
+
+def test_a_lock_on_the_image_keeps_a_release_though_no_process_is_seen(store: Store) -> None:
+    """As on another node: the holder's file is no path of the store, and nothing of the store is in its words."""
+    image = store.layout.image(TWO)
+    elsewhere = store.layout.root.with_name("elsewhere")
+    for lock in ("fcntl.flock(f, fcntl.LOCK_SH)", "fcntl.lockf(f, fcntl.LOCK_SH)"):
+        elsewhere.hardlink_to(image)  # the same file by another name, as another mount would show it
+        program = f"import fcntl, sys, time; f = open(sys.argv[1]); {lock}; print(flush=True); time.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", program, elsewhere], stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                process.stdout.readline()
+                assert in_use(store.layout, [ONE, TWO]) == {TWO: "a lock is held on its image"}
+            finally:
+                process.kill()
+        assert in_use(store.layout, [ONE, TWO]) == {}
+        elsewhere.unlink()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("mds:/fs {} lustre rw,flock,lazystatfs 0 0", "seen by the locks"),
+        ("mds:/fs {} lustre rw,localflock 0 0", "NOT seen"),
+        ("mds:/fs {} lustre rw 0 0", "NOT seen"),
+        ("server:/x {} nfs4 rw,local_lock=none 0 0", "seen by the locks"),
+        ("server:/x {} nfs rw,nolock 0 0", "NOT seen"),
+        ("fs {} gpfs rw 0 0", "NOT seen"),
+        ("/dev/sda1 {} xfs rw 0 0", "one machine"),
+    ],
+)
+def test_prune_says_what_it_cannot_see(store: Store, line: str, said: str) -> None:
+    mounts = f"/dev/vda / ext4 rw 0 0\n{line.format(store.layout.root)}\ntmpfs {store.layout.root}x tmpfs rw 0 0\n"
+    assert said in limits(store.layout, mounts)[0]
+    assert prune(aged(store), replace(ASKED, dry_run=True)).limits == limits(store.layout)
 
 
 def test_what_begins_to_be_used_after_the_decision_stays(store: Store) -> None:

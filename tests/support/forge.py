@@ -19,6 +19,7 @@ from tests.support.tiny import package
 
 TOP = Path(__file__).resolve().parents[2]
 WORKFLOWS = TOP / ".github" / "workflows"
+CALLERS = TOP / "ci" / "another-repository"
 TOOL = "conda-concept/tool"
 SITE = """\
 name: here
@@ -27,7 +28,7 @@ scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
 singularity: /opt/singularity/bin/singularity
-binds: [/etc, /usr, /tmp]
+binds: [/etc, /usr, /tmp, /srv]
 host_libraries: [/usr/lib, /lib]
 node_dir: {root}/node
 """
@@ -82,9 +83,13 @@ runs:
       env:
         NAME: ${{{{ inputs.name }}}}
         FILE: ${{{{ inputs.path }}}}
-      run: >-
-        curl --silent --fail --request PUT --data-binary "@$FILE"
-        "{url}/_/upload/$GITHUB_RUN_ID/$NAME/$(basename "$FILE")"
+      run: {python} {root}/actions/upload/put.py "{url}/_/upload/$GITHUB_RUN_ID/$NAME" "$FILE"
+"""
+#: What is there is put there; a clean machine has no curl.
+PUT = """\
+import pathlib, sys, urllib.request
+url, file = sys.argv[1], pathlib.Path(sys.argv[2])
+urllib.request.urlopen(urllib.request.Request(f"{url}/{file.name}", file.read_bytes(), method="PUT"), timeout=30)
 """
 
 
@@ -106,6 +111,8 @@ class Forge:
     act: str
     runs: int = 100
     events: list[str] = field(default_factory=list)
+    #: Another repository: its own workflow files only call those of the tool's.
+    elsewhere: bool = False
 
     @property
     def state(self) -> State:
@@ -120,6 +127,9 @@ class Forge:
         (self.root / "node").mkdir()
         (self.root / "node").chmod(0o1777)
         files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root)}
+        form = (TOP / ".github/ISSUE_TEMPLATE/package.yml").read_text("utf-8")
+        choices = "".join(f"        - {name}\n" for name in names)
+        files[".github/ISSUE_TEMPLATE/package.yml"] = re.sub(r"(?m)^ +- analysis3\n +- demo\n", choices, form)
         for name in names:
             files[f"environments/{name}/environment.yml"] = ENVIRONMENT.format(name=name)
             files[f"environments/{name}/config.yml"] = CONFIG
@@ -132,6 +142,7 @@ class Forge:
             f'  {sys.executable} -m conda_concept "$@" &\n'
             f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do sleep 0.05; done\n"
             f"  kill -9 $!; rm {self.root}/die; exit 137\nfi\n"
+            f'if [ "$1" = propose ] && [ -e {self.root}/die-early ]; then rm {self.root}/die-early; exit 137; fi\n'
             f'exec {sys.executable} -m conda_concept "$@"\n'
         )
         setup = self.root / "tool" / "ci" / "setup"
@@ -142,19 +153,27 @@ class Forge:
         for name, text in (("checkout", CHECKOUT), ("upload", UPLOAD)):
             folder = self.root / "actions" / name
             folder.mkdir(parents=True)
-            (folder / "action.yml").write_text(text.format(root=self.root, tool=TOOL, url=self.fake.url))
+            values = {"root": self.root, "tool": TOOL, "url": self.fake.url, "python": sys.executable}
+            (folder / "action.yml").write_text(text.format(**values))
+        (self.root / "actions" / "upload" / "put.py").write_text(PUT)
         revision = self.root / "revision"
         self.state.git("clone", "--quiet", str(self.state.git_dir), str(revision))
-        (self.root / "workflows").mkdir()
+        folder = self.root / "tool" / ".github" / "workflows" if self.elsewhere else self.root / "workflows"
+        folder.mkdir(parents=True)
         for path in sorted(WORKFLOWS.glob("*.yml")):
-            self._workflow(path)
+            self._workflow(path, folder)
+        if self.elsewhere:
+            (self.root / "workflows").mkdir()
+            for path in sorted(CALLERS.glob("*.yml")):
+                text = path.read_text("utf-8").replace("OWNER/conda-concept", TOOL).replace("site: NAME", "site: here")
+                (self.root / "workflows" / path.name).write_text(_taken(text))
 
-    def _workflow(self, path: Path) -> None:
+    def _workflow(self, path: Path, folder: Path) -> None:
         """A workflow as `act` takes it: nothing is changed but what it rejects, and each job's token has a name.
 
         The fake knows by that name what the real file's `permissions:` give to the job.
         """
-        text = re.sub(r"(?m)^ +queue: max.*\n", "", path.read_text("utf-8"))
+        text = _taken(path.read_text("utf-8"))
         parsed = yaml.safe_load(text)
         parts = re.split(r"(?m)^  (?=[a-z]+:\n    name:)", text)
         for number, part in enumerate(parts):
@@ -163,10 +182,12 @@ class Forge:
                 token = f"{path.stem}.{job}"
                 self.state.tokens[token] = {"metadata": "read", **parsed["jobs"][job].get("permissions", {})}
                 parts[number] = "  " + part.replace("${{ github.token }}", token)
-        (self.root / "workflows" / path.name).write_text("".join(parts))
+        (folder / path.name).write_text("".join(parts))
 
-    def run(self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, **extra: str) -> Ran:
-        """One workflow for one event, as GitHub would start it."""
+    def run(
+        self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, *, checkout: str = "", **extra: str
+    ) -> Ran:
+        """One workflow for one event, as GitHub would start it; `checkout` is the commit that a plain checkout gets."""
         self.runs += 1
         number = run or self.runs
         state = self.state
@@ -178,9 +199,13 @@ class Forge:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         shutil.copytree(self.root / "revision", work, dirs_exist_ok=True)  # act wants to know one
-        pins = re.findall(r"uses: (actions/[a-z-]+@[0-9a-f]{40})", (self.root / "workflows" / workflow).read_text())
+        if checkout:  # act takes its folder for what a checkout without a path brings
+            state.git("push", "--quiet", "--force", str(work), f"{checkout}:refs/heads/checkout")
+            state.git("-C", str(work), "checkout", "--quiet", "checkout")
+        pins = re.findall(r"uses: (actions/[a-z-]+@[0-9a-f]{40})", (WORKFLOWS / workflow).read_text())
         folders = {"actions/checkout": "checkout", "actions/upload-artifact": "upload"}
         mapped = [f"{pin}={self.root / 'actions' / folders[pin.partition('@')[0]]}" for pin in sorted(set(pins))]
+        mapped.append(f"{TOOL}@{'0' * 40}={self.root / 'tool'}")
         values = {
             "GITHUB_API_URL": self.fake.url,
             "GITHUB_REPOSITORY": state.name,
@@ -189,24 +214,30 @@ class Forge:
             **extra,
         }
         argv = [self.act, event, "-e", str(file), "-W", str(self.root / "workflows" / workflow), "-C", str(work)]
-        argv += [word for label in ("ubuntu-24.04", "self-hosted", "gadi") for word in ("-P", f"{label}=-self-hosted")]
+        argv += [word for label in ("ubuntu-24.04", "self-hosted", "here") for word in ("-P", f"{label}=-self-hosted")]
         argv += [word for one in mapped for word in ("--local-repository", one)]
         argv += [word for key, value in values.items() for word in ("--env", f"{key}={value}")]
-        argv += ["--var", f"CONDA_CONCEPT_TOOL={TOOL}", "--var", "CONDA_CONCEPT_SITE=here", "--json"]
+        variables = {} if self.elsewhere else {"CONDA_CONCEPT_TOOL": TOOL, "CONDA_CONCEPT_SITE": "here"}
+        argv += ["--json", *(word for key, value in variables.items() for word in ("--var", f"{key}={value}"))]
         argv += ["--action-cache-path", str(self.root / "action-cache"), "--no-cache-server", "--action-offline-mode"]
         argv += ["--pull=false", "--actor", "someone"]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.root), "DOCKER_HOST": "unix:///nonexistent"}
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=300)
         return _ran(done.stdout, done.stderr, done.returncode)
 
+    def said(self) -> list[str]:
+        """Every comment of ours in every version, in the order in which they were begun; then pull requests' texts."""
+        mine = [one for one in self.state.comments if one.body.startswith("<!-- conda-concept:")]
+        said = [body for one in mine for body in (*one.before, one.body)]
+        return [*said, *(pull.body for pull in self.state.pulls.values() if pull.body)]
+
     def show(self, folder: Path) -> None:
-        """Every comment as a file: the pull request's number, who, what about."""
+        """All of them as files."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for number, one in enumerate(self.state.comments):
-            key = re.match(r"<!-- conda-concept:(\w+)", one.body)
-            name = f"{one.issue}-{number}-{key[1] if key else one.author}.md"
-            (folder / name).write_text(one.body, "utf-8")
+        for number, body in enumerate(self.said()):
+            key = re.match(r"<!-- conda-concept:(\w+)", body)
+            (folder / f"{number}-{key[1] if key else ''}.md").write_text(body, "utf-8")
 
     # --- what happens on GitHub ---------------------------------------------------------------------------------
 
@@ -221,6 +252,11 @@ class Forge:
         run.conclusion = ran.jobs.get("Propose", "failure")
         return run
 
+    def ci(self, pull: Pull) -> Ran:
+        """The project's own tests for a pull request."""
+        payload = {"action": "synchronize", "pull_request": {"number": pull.number, "head": {"sha": pull.head_sha}}}
+        return self.run("ci.yml", "pull_request", payload, checkout=pull.head_sha)
+
     def report(self, run: Run) -> Ran:
         """The report on a run."""
         facts = {"id": run.number, "event": run.event, "conclusion": run.conclusion, "path": run.path}
@@ -232,10 +268,9 @@ class Forge:
         return [self._dispatch(one) for one in waiting]
 
     def _dispatch(self, one: dict[str, Any]) -> Ran:
-        number = self.runs + 1
+        number, sha = self.runs + 1, self.state.git("rev-parse", one["ref"])
         path = f".github/workflows/{one['workflow']}"
-        sha = self.state.git("rev-parse", "main")
-        self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, "main", self.state.name)
+        self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, one["ref"], self.state.name)
         return self.run(one["workflow"], "workflow_dispatch", {"inputs": one.get("inputs", {})}, number)
 
     def issue(self, issue: Issue) -> Ran:
@@ -255,10 +290,11 @@ class Forge:
         """The end of a build or a release, as the quarterly workflow hears of it."""
         return self.run("quarterly.yml", "workflow_run", {"action": "completed", "workflow_run": {"name": workflow}})
 
-    def comment(self, pull: Pull, author: str, body: str) -> Ran:
-        """Somebody's comment."""
-        said_as = 9000 + len(self.state.comments)
-        self.state.comments.append(Comment(said_as, pull.number, author, body))
+    def comment(self, pull: Pull, author: str, body: str, *, again: int = 0) -> Ran:
+        """Somebody's comment; `again` is its number where the event is delivered a second time."""
+        said_as = again or 9000 + len(self.state.comments)
+        if not again:
+            self.state.comments.append(Comment(said_as, pull.number, author, body))
         said = {"id": said_as, "user": {"login": author}, "body": body}
         issue = {"number": pull.number, "pull_request": {"url": "x"}}
         number = self.runs + 1
@@ -268,11 +304,27 @@ class Forge:
         payload = {"action": "created", "comment": said, "issue": issue}
         return self.run("build.yml", "issue_comment", payload, number)
 
+    def request(self, issue: Issue, action: str = "opened", comment: Comment | None = None) -> Ran:
+        """What becomes of a request for a package that was opened, edited, or commented on."""
+        event = "issue_comment" if comment else "issues"
+        number, path = self.runs + 1, ".github/workflows/package-request.yml"
+        self.state.runs[number] = Run(number, path, event, self.state.git("rev-parse", "main"), "main", self.state.name)
+        payload: dict[str, Any] = {"action": action, "issue": _issue(issue)}
+        if comment:
+            said = {"id": comment.number, "user": {"login": comment.author}, "body": comment.body}
+            payload |= {"action": "created", "comment": said}
+        return self.run("package-request.yml", event, payload, number)
+
     def push(self, branch: str = "main") -> Ran:
         """A push to a branch: the release."""
         sha = self.state.git("rev-parse", f"refs/heads/{branch}")  # a tag may have the same name
         payload = {"ref": f"refs/heads/{branch}", "after": sha}
         return self.run("release.yml", "push", payload, GITHUB_REF=f"refs/heads/{branch}", GITHUB_REF_NAME=branch)
+
+
+def _taken(text: str) -> str:
+    """A workflow without what GitHub knows and `act` does not."""
+    return re.sub(r"(?m)^( +queue: max|cache-mode: none).*\n", "", text)
 
 
 def _issue(issue: Issue) -> dict[str, Any]:
@@ -302,11 +354,12 @@ def _ran(out: str, err: str, status: int) -> Ran:
 
 
 def make_channel(folder: Path) -> Path:
-    """Python, and tiny packages: hello 1.0 and 2.0, world, and one that cannot be imported."""
+    """Python, and tiny packages: hello 1.0 and 2.0, world, more, and one that cannot be imported."""
     channel = folder / "conda-forge"
     write_interpreter(channel)
     for spec in (package("hello", "1.0"), package("hello", "2.0"), package("world", "1.0", "hello >=2")):
         write_package(channel, spec)
+    write_package(channel, package("more", "1.0"))
     bad = {"lib/python3.11/site-packages/sadly/__init__.py": "raise RuntimeError('sadly not')\n"}
     write_package(
         channel, PackageSpec("sadly", "1.0", subdir="linux-64", depends=("python",), files=bad, license="MIT")

@@ -40,6 +40,8 @@ USERS_TOOLS = ("pip", "ipython", "ipykernel", "virtualenv")
 _ACTIVATE = """\
 export HELLO_DATA="$CONDA_PREFIX/share/hello data"
 export HELLO_PATH="$CONDA_PREFIX/share/hello${HELLO_PATH:+:$HELLO_PATH}"
+_hello_own=1 HELLO_LATER=1
+unset _hello_own HELLO_GONE HELLO_LATER
 """
 
 

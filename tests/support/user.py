@@ -4,9 +4,12 @@ import os
 import pwd
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from conda_concept.executor.tool import tool
 
 #: The account that ci/setup makes; the same name is in that file.
 ACCOUNT = "concept-user"
@@ -79,3 +82,18 @@ class OrdinaryUser:
     ) -> subprocess.CompletedProcess[str]:
         """Run a bash script (no start-up files; the first failing command ends it) with its arguments as $1, $2."""
         return self.run(["bash", "--noprofile", "--norc", "-e", "-c", script, "bash", *arguments], env=env, cwd=cwd)
+
+
+def program(user: OrdinaryUser, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """`conda-concept` as the user can run it: its words, and the variables that it needs.
+
+    The checkout's own `.venv` may stand on an interpreter in somebody's home; so a copy, and one that the user can run.
+    """
+    copy = tool(folder)
+    folder.chmod(0o755)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (copy.argv[0], f"/usr/bin/python{version}", "/usr/bin/python3"):
+        said = user.run([python, "-c", "import sysconfig; print(sysconfig.get_python_version())"], check=False)
+        if said.stdout.strip() == version:
+            return [python, *copy.argv[1:]], {"PYTHONPATH": copy.python_path}
+    raise LookupError(f"{user.name} can run no Python {version}; install Debian's python3")

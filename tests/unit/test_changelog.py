@@ -46,6 +46,23 @@ def test_a_section_says_what_and_who() -> None:
     assert places == sorted(places)
 
 
+def test_a_request_is_told_where_its_package_is() -> None:
+    causes = (Cause(9, "Add xarray >=2 to analysis3", "kim", package="xarray"), *SECTION.causes)
+    text = render(replace(SECTION, causes=causes))
+    assert "- xarray 2, asked for by kim ([#9](https://github.com/c/e/pull/9))\n" in text
+    assert "Add xarray" not in text
+    late = render(replace(SECTION, causes=(replace(causes[0], package="gone"),)))
+    assert "- Add xarray &gt;=2 to analysis3 ([#9](https://github.com/c/e/pull/9) by kim)\n" in late
+
+
+def test_versions_can_be_copied() -> None:
+    changed = replace(change("upgrade", "a"), old=package("a", "1.0"), new=package("a", "2.0"))
+    added = replace(change("added", "b"), new=package("b", "3.0"))
+    text = render(replace(SECTION, diffs=(Diff("linux-64", (changed, added), 3, 3, 0, 0),)))
+    assert "- a 1.0 → 2.0\n" in text
+    assert "- b 3.0\n" in text
+
+
 def test_the_newest_is_at_the_top_and_nothing_doubles() -> None:
     first = with_section("", SECTION)
     assert first.startswith(HEADER)

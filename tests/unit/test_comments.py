@@ -68,6 +68,11 @@ def test_a_bad_build_offers_nothing_to_try_and_shows_the_failure_as_text() -> No
     assert "<a " not in MarkdownIt("gfm-like").render(comment)
 
 
+def test_a_build_that_serves_another_commit_too_is_about_the_one_that_it_is_said_for() -> None:
+    assert "commit `cccccccccccc`" in build_comment(RECORD, None, GOOD, TRIAL)
+    assert "commit `dddddddddddd`" in build_comment(RECORD, None, GOOD, TRIAL, commit="d" * 40)
+
+
 def test_sizes_stand_beside_those_of_the_published_release() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in size_table(RECORD, EARLIER).splitlines()]
     assert rows[0] == ["", "published (demo-26.11)", "this build", "change"]

@@ -14,9 +14,11 @@ from conda_concept.conversation import (
     Relock,
     RunFacts,
     Said,
+    asked_by,
     bind,
     marker,
     may_build,
+    on_behalf,
     ours,
     parse_command,
     still,
@@ -123,3 +125,25 @@ def test_superseded_is_said_once_and_keeps_the_rest() -> None:
     assert twice.count("Superseded") == 1
     assert OTHER[:12] in twice
     assert twice.endswith("\n### ✅ built\n\nmore\n")
+
+
+# --- for whom -----------------------------------------------------------------------------------------------------
+
+BOT = "github-actions[bot]"
+
+
+def opened_by_us(body: str) -> PullFacts:
+    return PullFacts(7, BOT, "a" * 40, "request/1", "up/env", "main", base_repository="up/env", body=body)
+
+
+def test_what_we_open_is_the_wish_of_whom_it_was_opened_for() -> None:
+    body = f"{on_behalf('kim-1')}\r\nAsked for by @kim-1.\n"
+    assert asked_by(opened_by_us(body), BOT) == "kim-1"
+    assert asked_by(replace(opened_by_us(body), author="mallory"), BOT) == "mallory"
+
+
+@pytest.mark.parametrize("login", ["", "a b", "x --><b>", "-x", "a" * 101, "kim\n"])
+def test_our_own_account_is_never_asked_for_its_permission(login: str) -> None:
+    assert on_behalf(login) == ""
+    assert asked_by(opened_by_us(f"Thanks. <!-- conda-concept:for:{login} -->"), BOT) == ""
+    assert asked_by(opened_by_us(""), BOT) == ""

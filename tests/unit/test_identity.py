@@ -9,8 +9,9 @@ import pytest
 from conda_concept.document import SourceText
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.model import Spec
-from conda_concept.settings import Site, Squash
+from conda_concept.settings import PbsExecutor, Resources, Site, Squash
 from conda_concept.spec import read_spec
+from conda_concept.steps.build import template_bytes
 
 ENVIRONMENT = "name: demo\nchannels: [conda-forge]\ndependencies:\n- numpy >=2\n- scipy\nvariables: {A: b}\n"
 CONFIG = 'version: "26.11"\n'
@@ -57,8 +58,11 @@ def test_everything_that_determines_a_release_changes_it(change: Callable[[], di
     assert identity(**change()) != identity()
 
 
-@pytest.mark.parametrize("update", [{"name": "there"}, {"scratch": "/x"}, {"cache": "/y"}])
-def test_where_it_was_built_does_not(update: dict[str, str]) -> None:
+JOBS = PbsExecutor(kind="pbs", build=Resources(cpus=1, memory="1GB", walltime="00:10:00"))
+
+
+@pytest.mark.parametrize("update", [{"name": "there"}, {"scratch": "/x"}, {"cache": "/y"}, {"executor": JOBS}])
+def test_where_it_was_built_does_not(update: dict[str, object]) -> None:
     assert identity(site=SITE.model_copy(update=update)) == identity()
 
 
@@ -68,3 +72,8 @@ def test_comments_and_order_do_not_count_as_a_change_of_the_spec() -> None:
     )
     assert spec_digest(spec(other)) == spec_digest(spec())
     assert spec_digest(replace(spec(), channels=("other",))) != spec_digest(spec())
+
+
+def test_what_is_no_part_of_a_release_is_no_part_of_its_id() -> None:
+    assert "launcher.sh" in template_bytes()
+    assert "job" not in template_bytes()

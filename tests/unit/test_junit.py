@@ -56,6 +56,41 @@ def test_viewers_see_red_only_where_it_is(report: TestReport, tmp_path: Path) ->
     assert suite.get("errors") == "1", "what was not run is an error"
 
 
+#: What the schemas of the viewers that people use know (Jenkins' xUnit, Surefire): attributes, and children in order.
+_KNOWN = {
+    "testsuites": ({"name", "tests", "failures", "errors", "skipped", "disabled", "time"}, ["testsuite"]),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package"},
+        ["properties", "testcase", "system-out", "system-err"],
+    ),
+    "testcase": (
+        {"name", "classname", "time", "assertions", "status", "file", "line"},
+        ["properties", "skipped", "error", "failure", "system-out", "system-err"],
+    ),
+    "properties": (set(), ["property"]),
+    "property": ({"name", "value"}, []),
+    **{name: ({"message", "type"}, []) for name in ("skipped", "error", "failure")},
+    "system-out": (set(), []),
+}
+
+
+def test_it_is_what_common_viewers_know_and_its_sums_are_right(report: TestReport, tmp_path: Path) -> None:
+    write_junit(report, tmp_path / "tests.xml")
+    root = ET.parse(tmp_path / "tests.xml").getroot()  # noqa: S314 - written the line above
+    for element in root.iter():
+        attributes, order = _KNOWN[element.tag]
+        assert set(element.keys()) <= attributes, element.tag
+        places = [order.index(child.tag) for child in element]
+        assert places == sorted(places), element.tag
+        assert float(element.get("time", "0")) >= 0
+    cases = list(root.iter("testcase"))
+    assert all(case.get("name") and case.get("classname") for case in cases)
+    for element in (root, *root.iter("testsuite")):
+        assert element.get("tests") == str(len(cases))
+        for words, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert element.get(words) == str(sum(case.find(tag) is not None for case in cases)), words
+
+
 def test_a_file_cut_anywhere_is_refused(report: TestReport, tmp_path: Path) -> None:
     path = tmp_path / "tests.xml"
     write_junit(report, path)

@@ -147,10 +147,26 @@ def test_activation_is_the_difference_of_two_environments() -> None:
 
 
 def test_what_scripts_put_in_front_is_found_with_a_mark() -> None:
-    environments = ("A=1\0P=x\0", "A=1\0P=/new:x\0Q=/q\0R=r\0", "A=1\0P=/new:x\0Q=/q:/conda-concept-mark\0R=r\0")
+    environments = ("A=1\0P=x\0", "A=1\0P=/new:x\0Q=/q\0R=r\0", "A=1\0P=/new:x\0Q=/q:/conda-concept-mark\0R=r\0", "")
     assert parse_activation("\0".join(environments)) == Activation(
         set=(("R", "r"),), prepend=(("P", "/new"), ("Q", "/q")), unset=()
     )
+
+
+def test_what_scripts_unset_is_found_unless_it_is_there_in_the_end() -> None:
+    environments = ("A=1\0", "A=1\0R=r\0", "A=1\0R=r\0", "GONE\0R\0")
+    assert parse_activation("\0".join(environments)) == Activation(set=(("R", "r"),), prepend=(), unset=("GONE",))
+
+
+def test_what_activation_unsets_is_unset_by_whatever_activates_and_not_by_the_launcher() -> None:
+    facts = make_facts(activation=Activation(set=(("B", "2"),), unset=("A", "B", "GONE")))
+    files = paths(launcher_files(facts))
+    assert "unset GONE\n" in files["bin/activate"].content
+    assert "unset GONE\n" in files["etc/conda/activate.d/conda_concept.sh"].content
+    assert "conda_concept_unset GONE\n" in render_modulefile(ModuleFacts(facts, (), "2023-04-01"))
+    assert "GONE" not in files["launcher"].content
+    # What is set as well stays set.
+    assert "unset A" not in files["bin/activate"].content
 
 
 def test_running_inside_needs_no_launcher_file() -> None:

@@ -65,7 +65,7 @@ def test_the_next_step_is_what_to_type() -> None:
         (["ci/conda_concept/templates/launcher.sh"], ["conda-concept itself"]),
         ([".github/workflows/release.yml", "environments/a/tests/test_a.py"], ["workflows", "smoke tests"]),
         (["environments/a/conda-lock.yml"], ["a lock, which CI writes"]),
-        (["environments/a/hooks/post.sh", "environments/a/qsub.sh"], ["hooks"]),
+        (["environments/a/hooks/post.sh", "environments/a/qsub.sh"], ["hooks", "scripts that stand for commands"]),
     ],
 )
 def test_what_is_not_taken_from_a_pull_request_is_said(paths: list[str], words: list[str]) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import datetime as dt
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from conda_concept.settings import Site
 if TYPE_CHECKING:
     from conda_concept.assembly import Assembler
     from conda_concept.download import Cache
+    from conda_concept.executor.jobs import Jobs
     from conda_concept.solver import Settings
     from conda_concept.steps.accept import Desk
     from conda_concept.steps.edges import Edges
@@ -40,6 +40,8 @@ class Context:
     channel_alias: str
     as_json: bool
     reporter: Reporter
+    #: Heavy steps run in this process, whatever the site's executor is: we are its job, or somebody wants it so.
+    in_place: bool = False
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
 
     @classmethod
@@ -52,6 +54,7 @@ class Context:
             channel_alias=arguments.channel_alias or environ.get("CONDA_CHANNEL_ALIAS") or CHANNEL_ALIAS,
             as_json=arguments.json,
             reporter=Reporter.from_environment(environ, quiet=arguments.quiet),
+            in_place=getattr(arguments, "in_place", False),
         )
 
     @cached_property
@@ -96,7 +99,20 @@ class Context:
         from conda_concept.steps.edges import Edges
 
         settings = self.solver_settings()
-        return Edges(self.repository, self.store, self.assembler, settings, self.reporter, self.workers)
+        return Edges(self.repository, self.store, self.assembler, settings, self.reporter, self.workers, self.jobs)
+
+    @cached_property
+    def jobs(self) -> "Jobs | None":
+        """Where heavy steps run: the site's scheduler; None: here."""
+        from conda_concept.executor.setup import jobs
+        from conda_concept.settings import LocalExecutor, PbsExecutor
+
+        match self.site.executor:
+            case PbsExecutor() as pbs if not self.in_place:
+                source = self.repository.site_source(self.site_name)
+                return jobs(pbs, source, self.store, self.environ, self.channel_alias, self.reporter)
+            case LocalExecutor() | PbsExecutor():
+                return None
 
     @cached_property
     def desk(self) -> "Desk":
@@ -151,7 +167,9 @@ class Context:
     @cached_property
     def workers(self) -> int:
         """The CPUs that this process may use."""
-        return len(os.sched_getaffinity(0))
+        from conda_concept.executor.cpus import cpus
+
+        return cpus(self.environ)
 
     def emit(self, value: Mapping[str, Any] | list[Any], text: str) -> None:
         """The result on standard output: `value` for programs, `text` for people."""

@@ -36,6 +36,7 @@ def _about(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pull-request", type=int, default=0, metavar="N", help="the pull request's number")
     parser.add_argument("--sha", default="", help="the commit that it is about, all 40 digits")
     parser.add_argument("--run", type=int, default=0, metavar="ID", help="the run that brings the proposal")
+    parser.add_argument("--answer", type=int, default=0, metavar="ID", help="the comment that asked for this; 0: none")
 
 
 def _nothing(context: Context, error: RefusedError) -> int:
@@ -45,8 +46,20 @@ def _nothing(context: Context, error: RefusedError) -> int:
     return 0
 
 
+def _superseded(context: Context, arguments: argparse.Namespace, error: RefusedError) -> int:
+    """A newer commit: whoever asked about this one is told."""
+    from conda_concept.render import answers
+    from conda_concept.steps.reply import finish
+
+    finish(context.desk.hub, arguments.pull_request, arguments.answer, answers.SUPERSEDED)
+    return _nothing(context, error)
+
+
 def _report(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.errors import ConcError
     from conda_concept.github.hub import run_facts
+    from conda_concept.render import answers
+    from conda_concept.steps.reply import finish, point
     from conda_concept.steps.report import Report
 
     desk = context.desk
@@ -58,8 +71,16 @@ def _report(context: Context, arguments: argparse.Namespace) -> int:
             run = desk.hub.run(run_facts(desk.hub.here.event().get("workflow_run") or {"id": 0}).number)
             pull = desk.pull_of(run)
     except RefusedError as error:
-        return _nothing(context, error)
-    done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC), context.site_name).make()
+        return _superseded(context, arguments, error)
+    try:
+        done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC), context.site_name).make()
+    except ConcError:
+        finish(desk.hub, pull.number, arguments.answer, answers.OURS)
+        raise
+    if done.untouched:
+        finish(desk.hub, pull.number, arguments.answer, answers.NOTHING)
+    else:
+        point(desk.hub, pull.number, arguments.answer, "diff", [name for name, _ in done.verdicts])
     for table in done.tables:  # GitHub takes a summary of one MiB
         context.reporter.summary(fenced(table[:300_000]))
     lines = [f"{name}: {verdict}" for name, verdict in done.verdicts] or ["nothing to say"]
@@ -75,7 +96,8 @@ def _admit(context: Context, arguments: argparse.Namespace) -> int:
     admitted = admit(context.desk, here.event_name, here.event())
     for name, value in admitted.outputs.items():
         context.reporter.output(name, value)
-    context.emit(admitted.outputs, f"{admitted.action} {' '.join(admitted.environments)}")
+    words = " ".join((admitted.action, *admitted.environments)) + (f": {admitted.reason}" if admitted.reason else "")
+    context.emit(admitted.outputs, words)
     return 0
 
 
@@ -105,6 +127,7 @@ def _settle_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _settle(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.candidate import settle
+    from conda_concept.steps.reply import point
 
     names = json.loads(arguments.environments)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -112,8 +135,9 @@ def _settle(context: Context, arguments: argparse.Namespace) -> int:
     try:
         pull = context.desk.at(arguments.pull_request, arguments.sha)
     except RefusedError as error:
-        return _nothing(context, error)
+        return _superseded(context, arguments, error)
     settle(context.desk, pull, tuple(names), arguments.result)
+    point(context.desk.hub, pull.number, arguments.answer, "build", names)
     context.emit({"result": arguments.result}, arguments.result)
     return 0
 

@@ -4,6 +4,7 @@ import argparse
 import getpass
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conda_concept.commands.context import Command, Context
 from conda_concept.errors import InputError
@@ -18,6 +19,9 @@ from conda_concept.render.store import (
     releases_table,
 )
 from conda_concept.steps.publish import Asked, Switched
+
+if TYPE_CHECKING:
+    from conda_concept.steps.build import Order
 
 
 def who() -> str:
@@ -55,20 +59,43 @@ def source_of(context: Context, arguments: argparse.Namespace) -> Source:
     return Source(context.repository.head(), arguments.pull_request, arguments.author)
 
 
+def _placing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--in-place", action="store_true", help="in this process, whatever the site's executor is")
+    # What a job of the executor is given; people have no use for it.
+    parser.add_argument("--order", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+
+
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="an environment")
     parser.add_argument("--lock", metavar="FILE", help="instead of environments/NAME/conda-lock.yml")
+    parser.add_argument("--download-only", action="store_true", help="fetch archives into the cache, and build nothing")
+    _placing(parser)
     source_arguments(parser)
 
 
-def _build(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.build import Order, build
+def _order(context: Context, arguments: argparse.Namespace) -> "Order":
+    """What is to be built: from the checkout, or from the order of a job's file."""
+    from conda_concept.steps.build import Order
+    from conda_concept.steps.work import read_build, read_order
 
+    if arguments.order:
+        return read_build(read_order(arguments.order)).order(context.store)
     spec = context.repository.spec(arguments.name)
     text = context.lock_text(arguments.name, arguments.lock)
-    overrides = context.repository.overrides(spec)
-    order = Order(spec, context.read_lock(text, spec), text, source_of(context, arguments), overrides)
-    built = build(order, context.store, context.assembler)
+    scripts = context.repository.overrides(spec), context.repository.hooks(spec)
+    return Order(spec, context.read_lock(text, spec), text, source_of(context, arguments), *scripts)
+
+
+def _build(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.download import fetch_all
+    from conda_concept.steps.work import build
+
+    order = _order(context, arguments)
+    if arguments.download_only:
+        fetched = fetch_all(order.packages, context.cache, context.reporter)
+        context.emit({"bytes": fetched}, f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
+        return 0
+    built = build(order, context.edges)
     context.emit(plain(built), built.record.prefix)
     return 0
 
@@ -180,7 +207,7 @@ def _prune(context: Context, arguments: argparse.Namespace) -> int:
     done = prune(context.store, _asked(arguments), arguments.closed, configs)
     facts = plain(done) | {"operations": [str(operation) for operation in done.operations]}
     text = [judgements_table(done.judgements), operations_text(done.operations, dry_run=done.dry_run), *done.stayed]
-    context.emit(facts, "\n\n".join(text))
+    context.emit(facts, "\n\n".join((*text, "\n".join(done.limits))))
     return 0
 
 
@@ -188,17 +215,25 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("release", metavar="RELEASE", help="LABEL/BUILDID, a path, or a label with one candidate")
     parser.add_argument("--again", action="store_true", help="also if these very bytes were tested before")
     parser.add_argument("--comment", type=Path, metavar="FILE", help="write the results as Markdown")
+    _placing(parser)
 
 
 def _test(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.errors import GateError
     from conda_concept.render import report
-    from conda_concept.steps.judge import judge
+    from conda_concept.steps import judge
     from conda_concept.steps.lock import replace_file
+    from conda_concept.steps.work import judge as judge_there
+    from conda_concept.steps.work import read_order, read_test
 
-    release = context.find_release(arguments.release, prefer="candidate")
-    spec = context.repository.spec(release.environment)
-    judged = judge(release, spec, context.edges, again=arguments.again)
+    if arguments.order:
+        order = read_test(read_order(arguments.order))
+        release = order.release
+        judged = judge.judge(release, order.spec, context.edges, again=order.again, own_tests=order.own_tests)
+    else:
+        release = context.find_release(arguments.release, prefer="candidate")
+        spec = context.repository.spec(release.environment)
+        judged = judge_there(release, spec, context.edges, again=arguments.again)
     markdown = report.comment(judged.report)
     context.reporter.summary(markdown)
     if arguments.comment:

@@ -34,6 +34,8 @@ class Surroundings:
     bot: str
     #: Seconds between two writes, which GitHub asks for.
     pace: float = 1.0
+    #: Seconds after which an answer is not waited for any longer.
+    timeout: int = TIMEOUT
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Surroundings":
@@ -95,7 +97,7 @@ def connect(here: Surroundings) -> "Repository":
     client = Github(
         auth=Auth.Token(here.token),
         base_url=here.api,
-        timeout=TIMEOUT,
+        timeout=here.timeout,
         retry=retry,
         per_page=100,
         seconds_between_requests=None,

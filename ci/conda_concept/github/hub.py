@@ -46,18 +46,18 @@ class Hub:
     def pull(self, number: int) -> PullFacts:
         """A pull request as it is now."""
         with asking(f"look at pull request #{number}"):
-            return _pull(self.repository.get_pull(number))
+            return pull_facts(self.repository.get_pull(number))
 
     def pulls_with_head(self, repository: str, branch: str, state: str = "open") -> list[PullFacts]:
         """The pull requests from a branch of a repository (`owner/name`), newest first: the open ones, or `all`."""
         with asking("list pull requests"):
             found = self.repository.get_pulls(state=state, head=f"{repository.split('/', maxsplit=1)[0]}:{branch}")
-            return [_pull(one) for one in found]
+            return [pull_facts(one) for one in found]
 
     def pulls_of(self, sha: str) -> list[PullFacts]:
         """The merged pull requests that a commit of the main branch came with."""
         with asking(f"find the pull request of {sha[:12]}"):
-            found = [_pull(one) for one in self.repository.get_commit(sha).get_pulls()]
+            found = [pull_facts(one) for one in self.repository.get_commit(sha).get_pulls()]
         return [one for one in found if one.merged]
 
     def closed_pulls(self, most: int = 300) -> list[int]:
@@ -74,6 +74,8 @@ class Hub:
 
     def permission(self, login: str) -> str | None:
         """What somebody may do here; None where GitHub does not say, whatever the reason: it is no permission."""
+        if not login:
+            return None
         try:
             with asking(f"learn what {login} may do"):
                 return self.repository.get_collaborator_permission(login)
@@ -271,7 +273,8 @@ def run_facts(raw: Mapping[str, Any]) -> RunFacts:
     )
 
 
-def _pull(raw: "PullRequest") -> PullFacts:
+def pull_facts(raw: "PullRequest") -> PullFacts:
+    """A pull request from PyGithub's answer."""
     return PullFacts(
         number=raw.number,
         author=_login(raw.user),
@@ -284,6 +287,7 @@ def _pull(raw: "PullRequest") -> PullFacts:
         merged=raw.merge_commit_sha or "" if raw.merged_at else "",
         title=raw.title,
         base_repository=raw.base.repo.full_name,
+        body=raw.body or "",
     )
 
 

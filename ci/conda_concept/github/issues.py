@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from conda_concept.conversation import IssueFacts, PullFacts
 from conda_concept.errors import NetworkError, NotFoundError, RefusedError
 from conda_concept.github.connect import asking
-from conda_concept.github.hub import Hub
+from conda_concept.github.hub import CONTEXT, Hub, pull_facts
 
 if TYPE_CHECKING:
     from github.Issue import Issue
@@ -114,6 +114,35 @@ def open_pull(hub: Hub, draft: PullDraft) -> PullFacts:
             hub.repository.create_pull(draft.base, draft.branch, title=draft.title, body=draft.body)
 
     return once(hub, look, make)
+
+
+def open_pulls(hub: Hub) -> list[PullFacts]:
+    """All open pull requests, over all pages."""
+    with asking("list pull requests"):
+        return [pull_facts(one) for one in hub.repository.get_pulls(state="open")]
+
+
+def pulls_from(hub: Hub, branch: str) -> list[PullFacts]:
+    """The pull requests from a branch of this repository, open or closed."""
+    owner = hub.here.repository.split("/", maxsplit=1)[0]
+    with asking("list pull requests"):
+        found = [pull_facts(one) for one in hub.repository.get_pulls(state="all", head=f"{owner}:{branch}")]
+    return [one for one in found if not one.from_fork and one.head_branch == branch]
+
+
+def rewrite_pull(hub: Hub, number: int, body: str) -> None:
+    """Change the text of a pull request; one that has it already stays as it is."""
+    with asking(f"change the text of #{number}"):
+        found = hub.repository.get_pull(number)
+        if (found.body or "").replace("\r\n", "\n") != body:
+            found.edit(body=body)
+
+
+def has_status(hub: Hub, sha: str) -> bool:
+    """Whether something was said about a commit in our name."""
+    with asking(f"look at the status of {sha[:12]}"):
+        found = hub.repository.get_commit(sha).get_combined_status()
+        return any(one.context == CONTEXT for one in found.statuses)
 
 
 def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], None]) -> Found:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import _imp
 import importlib.util
 import os
+import subprocess
 import typing
 from dataclasses import dataclass, field
 
 from conda_concept.inside.elf import Elf, Finder
+from conda_concept.inside.fitted import resolved
 from conda_concept.inside.survey import Owner, site_packages
 
 #: glibc's own parts: always the host's, because conda environments never bring them.
@@ -33,11 +35,15 @@ COMPILED = 50
 
 @dataclass
 class Checker:
-    """The checks for one prefix. `foreign`: strings that must not be left in files, such as the staging folder."""
+    """The checks for one prefix. `foreign`: strings that must not be left in files, such as the staging folder.
+
+    `host_links`: paths that are links to a file of the host, and to which.
+    """
 
     prefix: str
     foreign: tuple[str, ...] = ()
     host_folders: tuple[str, ...] = ()
+    host_links: dict[str, str] = field(default_factory=dict)
     finder: Finder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +58,7 @@ class Checker:
             ("libraries", self.libraries),
             ("bytecode", self.bytecode),
             ("scripts", self.scripts),
+            ("host-libraries", self.from_host),
         ):
             looked_at, problems = method(owner)
             if looked_at:
@@ -146,6 +153,25 @@ class Checker:
             or name.split(".so", maxsplit=1)[0] in GLIBC
             or any(place.startswith(os.path.realpath(folder).rstrip("/") + "/") for folder in self.host_folders)
         )
+
+    def from_host(self, owner: Owner) -> tuple[int, list[str]]:
+        """Who asks for a library that is the host's gets the host's, as the host's loader says (`ldd`)."""
+        wanted = {os.path.basename(path): target for path, target in self.host_links.items() if ".so" in path}
+        if not wanted:
+            return 0, []
+        users = {path: elf for path, elf in self._binaries(owner)[0].items() if wanted.keys() & set(elf.needed)}
+        problems = []
+        for path, elf in users.items():
+            try:
+                found = resolved(os.path.join(self.prefix, path))
+            except (OSError, subprocess.SubprocessError) as error:
+                problems.append(f"{path}: the host's loader does not take it: {error}")
+                continue
+            for name in sorted(wanted.keys() & set(elf.needed)):
+                place = found.get(name, "not found")
+                if os.path.realpath(place) != os.path.realpath(wanted[name]):
+                    problems.append(f"{path}: {name} is {place}, not the host's {wanted[name]}")
+        return len(users), problems
 
     def bytecode(self, owner: Owner) -> tuple[int, list[str]]:
         """Every source has bytecode that this interpreter takes as it is; a read-only image cannot write it later."""

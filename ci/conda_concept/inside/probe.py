@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from conda_concept.inside import isolate, keeper
 from conda_concept.inside.checks import Checker
+from conda_concept.inside.fitted import look
 from conda_concept.inside.survey import chosen, survey
 
 BEAT = 5.0
@@ -73,7 +74,9 @@ class Probe:
             uid=os.geteuid(),
         )
         if request.get("survey"):
-            self.say(kind="survey", survey=survey(str(request["prefix"])))
+            prefix = str(request["prefix"])
+            host = look(prefix, _words(request.get("removed")), _pairs(request.get("host_links")))
+            self.say(kind="survey", survey={**survey(prefix), "host": host})
         scratch = _scratch()
         try:
             self._run_tasks(list(request.get("tasks") or ()), scratch)  # type: ignore[call-overload]  # JSON
@@ -123,7 +126,12 @@ class Probe:
     def _static(self, wanted: set[str], fd: int) -> None:
         request = self.request
         prefix = str(request["prefix"])
-        checker = Checker(prefix, tuple(_words(request.get("foreign"))), tuple(_words(request.get("host_folders"))))
+        checker = Checker(
+            prefix,
+            tuple(_words(request.get("foreign"))),
+            tuple(_words(request.get("host_folders"))),
+            _pairs(request.get("host_links")),
+        )
         for owner in chosen(prefix, wanted):
             for result in checker.all_of(owner):
                 keeper.write_all(fd, json.dumps(result).encode("ascii") + b"\n")
@@ -177,6 +185,10 @@ class Probe:
 
 def _words(value: object) -> list[str]:
     return [str(word) for word in value] if isinstance(value, (list, tuple)) else []
+
+
+def _pairs(value: object) -> dict[str, str]:
+    return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
 
 
 def _environment(request: dict[str, object]) -> dict[str, str]:

@@ -20,9 +20,12 @@ class Trial:
 
 
 def build_comment(
-    record: ReleaseRecord, published: ReleaseRecord | None, tests: TestReport, trial: Trial | None
+    record: ReleaseRecord, published: ReleaseRecord | None, tests: TestReport, trial: Trial | None, *, commit: str = ""
 ) -> str:
-    """The comment on a built and tested candidate: the verdict, how to try it, what failed, what it weighs."""
+    """The comment on a built and tested candidate: the verdict, how to try it, what failed, what it weighs.
+
+    `commit` is the one that it is about, where that is not the one that it was first built for.
+    """
     return (
         templates()
         .get_template("comment-build.md")
@@ -36,7 +39,7 @@ def build_comment(
             sizes=size_table(record, published),
             build_id=record.release.build_id,
             sha256=record.image.sha256[:12],
-            commit=record.source.commit[:12],
+            commit=(commit or record.source.commit)[:12],
             lock_digest=record.lock_digest[:12],
         )
     )
@@ -69,7 +72,9 @@ def _inodes(record: ReleaseRecord) -> int:
 
 
 def _shown(value: int, how: str) -> str:
-    return f"{value / 1e6:,.1f} MB" if how == "MB" else how.format(value)
+    if how != "MB":
+        return how.format(value)
+    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value / 1e3:,.1f} kB"
 
 
 def _delta(value: int, how: str) -> str:

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from conda_concept.changes import risk
 from conda_concept.model import Change, Diff, Package
-from conda_concept.render.difftable import KINDS, Level, count, folded, reason, size_text, table, versions
+from conda_concept.render.difftable import KINDS, Level, bytes_text, count, folded, reason, table, versions
 from conda_concept.render.quote import code, markdown
 from conda_concept.render.refresh import arranged, is_refresh
 
@@ -118,8 +118,8 @@ def _platform(diff: Diff, level: Level) -> list[str]:
 def _totals(diff: Diff) -> str:
     counts = Counter(change.kind for change in diff.changes)
     words = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
-    size = f"**{size_text(diff.bytes_new)}** to download"
-    total = f"{diff.packages_before:,} → **{diff.packages_after:,}** packages, {size_text(diff.bytes_after)} in all"
+    size = f"**{bytes_text(diff.bytes_new)}** to download"
+    total = f"{diff.packages_before:,} → **{diff.packages_after:,}** packages, {bytes_text(diff.bytes_after)} in all"
     unknown = f" (of {count(diff.unsized, 'package')} the size is not known)" if diff.unsized else ""
     return f"{words}. {total}; {size}{unknown}."
 
@@ -161,7 +161,7 @@ def text(heading: Heading, diffs: Sequence[Diff]) -> str:
 
 def _row(change: Change) -> tuple[str, ...]:
     before, after = versions(change)
-    size = size_text(change.new.size) if change.new and change.new.size is not None else ""
+    size = bytes_text(change.new.size) if change.new and change.new.size is not None else ""
     why = "; ".join([*(f"! {flag.text}" for flag in change.flags), reason(change, str)])
     return KINDS[change.kind][0], change.name, before, after, size, why
 

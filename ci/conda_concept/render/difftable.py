@@ -50,7 +50,7 @@ def table(changes: Sequence[Change], level: Level, *, links: bool) -> str:
             _name(change, links=links and level.links),
             code(before) if before else "",
             code(after) if after else "",
-            size_text(change.new.size) if change.new and change.new.size is not None else "",
+            bytes_text(change.new.size) if change.new and change.new.size is not None else "",
             _why_markdown(change),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -105,7 +105,7 @@ def versions(change: Change) -> tuple[str, str]:
     return old.version if old else "", new.version if new else ""
 
 
-def size_text(size: int | None) -> str:
+def bytes_text(size: int | None) -> str:
     """Bytes for people, decimal: `12 MB`, `1.4 GB`; the blank does not break a line."""
     value = float(size or 0)
     for unit in ("B", "kB", "MB"):

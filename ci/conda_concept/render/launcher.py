@@ -133,7 +133,7 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
         ReleaseFile("conda-meta/state", _state(facts), 0o644, "file"),
         *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
     ]
-    if path_variables(facts) or _for_conda(facts)[1]:
+    if path_variables(facts) or _for_conda(facts)[1] or unset_variables(facts):
         scripts = (("activate", True), ("deactivate", False))
         own += [
             ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
@@ -148,16 +148,31 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
 
 def environment_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
     """What activation and config set, config last."""
-    merged = dict(facts.activation.set) | {
-        name: value.replace("{prefix}", facts.prefix) for name, value in facts.config.setenv.items()
-    }
+    merged = dict(facts.activation.set) | {name: _filled(value, facts) for name, value in facts.config.setenv.items()}
     return tuple(sorted(merged.items()))
 
 
 def path_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
     """What activation and config put in front of path variables."""
-    extra = ((name, value.replace("{prefix}", facts.prefix)) for name, value in facts.config.prepend_path.items())
+    extra = ((name, _filled(value, facts)) for name, value in facts.config.prepend_path.items())
     return (*facts.activation.prepend, *sorted(extra))
+
+
+def _filled(value: str, facts: LauncherFacts) -> str:
+    """A value of config with `{prefix}`, and the site's word for each of its `host_software`, filled in."""
+    for name, place in {**facts.site.host_software, "prefix": facts.prefix}.items():
+        value = value.replace(f"{{{name}}}", place)
+    return value
+
+
+def unset_variables(facts: LauncherFacts) -> tuple[str, ...]:
+    """What activation takes out of a shell, but for what is set all the same.
+
+    Whatever activates does it, and brings it back: the module, `bin/activate`, conda by our hook. The launcher does
+    not: who sets such a variable after that means it. (What no command may see is the config's `unset`.)
+    """
+    kept = {name for name, _ in (*environment_variables(facts), *path_variables(facts))}
+    return tuple(name for name in facts.activation.unset if name not in kept)
 
 
 def _history(facts: LauncherFacts) -> str:
@@ -198,7 +213,9 @@ def _kernel(facts: LauncherFacts) -> str:
 def _hook(facts: LauncherFacts, on: bool) -> str:
     """What a user's conda sources on activation and deactivation: what its `state` cannot say."""
     return (
-        templates().get_template("hook.sh").render(paths=path_variables(facts), variables=_for_conda(facts)[1], on=on)
+        templates()
+        .get_template("hook.sh")
+        .render(paths=path_variables(facts), variables=_for_conda(facts)[1], unset=unset_variables(facts), on=on)
     )
 
 
@@ -212,6 +229,7 @@ def _activate_script(facts: LauncherFacts) -> str:
             label=facts.release.label,
             variables=environment_variables(facts),
             paths=path_variables(facts),
+            unset=unset_variables(facts),
         )
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conda_concept.model import Package
-from conda_concept.render.launcher import LauncherFacts, environment_variables, path_variables
+from conda_concept.render.launcher import LauncherFacts, environment_variables, path_variables, unset_variables
 from conda_concept.render.quote import templates
 
 
@@ -39,6 +39,7 @@ def render_modulefile(facts: ModuleFacts) -> str:
             builds=posixpath.dirname(launcher.prefix),
             variables=environment_variables(launcher),
             paths=path_variables(launcher),
+            unset=unset_variables(launcher),
             help_lines=_help_lines(facts, built),
             whatis_lines=_whatis_lines(facts),
             notice=posixpath.normpath(posixpath.join(launcher.prefix, "../../../notices", release.label)),

@@ -18,6 +18,8 @@ _MACHINERY = {
     "hooks": "hooks",
     "tests": "smoke tests",
 }
+#: What is taken, as data.
+_TAKEN = ("environment.yml", "config.yml")
 
 
 def changes(name: str, heading: Heading, diffs: Sequence[Diff]) -> str:
@@ -149,6 +151,8 @@ def machinery(paths: Sequence[str]) -> tuple[str, ...]:
             found.append(_MACHINERY.get(parts[2], "files beside its spec"))
         elif parts[:1] == ("environments",) and len(parts) == 3 and parts[2] == "conda-lock.yml":
             found.append("a lock, which CI writes")
+        elif parts[:1] == ("environments",) and len(parts) == 3 and parts[2] not in _TAKEN:
+            found.append("files beside its spec (scripts that stand for commands, say)")
         elif len(parts) > 1 and parts[0] in _MACHINERY and parts[0] != "hooks":
             found.append(_MACHINERY[parts[0]])
     if not found:

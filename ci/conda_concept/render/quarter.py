@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from conda_concept.conversation import marker
+from conda_concept.conversation import IssueFacts, marker, on_behalf
 from conda_concept.quarter import Progress, Trial, Wanted
 from conda_concept.render.quote import code, fenced, markdown
 
@@ -163,15 +163,17 @@ def twin(label: str, other: int) -> str:
     return f"{ANSWER}\n### Not started\n\n#{other} asks for {code(label)} already.\n"
 
 
-def pull_body(asked: Wanted, issue: int, lines: str) -> str:
+def pull_body(asked: Wanted, issue: IssueFacts, lines: str) -> str:
     """The text of the pull request: where it comes from, what it changes, and what merging does."""
+    behalf = f"{on_behalf(issue.author)}\n" if on_behalf(issue.author) else ""
     what = (
         "Its lock is solved from nothing, so everything moves to the newest that fits together."
         if asked.refresh
         else "Packages stay as they are, as far as they still can."
     )
     return (
-        f"Asked for in #{issue}, which says how far it is. {what} The comment below shows what changes; the lock "
-        f"itself is written by the release job, when this is merged.\n\n{fenced(lines)}\n\nMerging publishes the "
-        f"candidate that was tested, moves the names, and makes the tag {code(asked.label)} and its release notes.\n"
+        f"{behalf}Asked for in #{issue.number}, which says how far it is. {what} The comment below shows what "
+        f"changes; the lock itself is written by the release job, when this is merged."
+        f"\n\n{fenced(lines)}\n\nMerging publishes the candidate that was tested, moves the names, and makes the tag "
+        f"{code(asked.label)} and its release notes.\n"
     )

@@ -177,7 +177,7 @@ def _footer(report: TestReport) -> str:
     facts = dict(report.facts)
     against = f"compared with {code(report.baseline)}" if report.baseline else "nothing published to compare with"
     parts = [f"{report.seconds:,.0f} s on {facts.get('workers', '?')} workers ({report.cores:.1f} cores busy)", against]
-    parts += [f"Python {markdown(facts['python'])}"] if facts.get("python") else []
+    parts += [f"Python {code(facts['python'])}"] if facts.get("python") else []
     return f"<sub>{' · '.join(parts)} · image {code(report.image_sha256[:12])}</sub>"
 
 

@@ -12,12 +12,12 @@ SOLVER_TEXT = 20_000
 
 def comment(heading: Heading, explanation: Explanation) -> str:
     """The comment for a spec without a solution: the cause, where it was asked for, what would work."""
-    parts = [f"### {markdown(heading.label)}: cannot be solved", _ticked(_sentence(explanation.cause))]
+    parts = [f"### {markdown(heading.label)}: cannot be solved", ticked(_sentence(explanation.cause))]
     if explanation.culprits:
         rows = "\n".join(f"- {code(request.text)} in {code(str(request.place))}" for request in explanation.culprits)
         parts.append(f"**Asked for**\n\n{rows}")
     if explanation.remedies:
-        rows = "\n".join(f"- {_ticked(text)}" for text in explanation.remedies)
+        rows = "\n".join(f"- {ticked(text)}" for text in explanation.remedies)
         parts.append(f"**What would work** (each was tried by itself)\n\n{rows}")
     elif explanation.complete:
         parts.append("No single change of one of these requests makes it solvable.")
@@ -52,7 +52,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _ticked(text: str) -> str:
+def ticked(text: str) -> str:
     """Text whose `ticked` parts become code spans; the rest is shown as it is."""
     return "".join(code(part) if index % 2 else _plain(part) for index, part in enumerate(text.split("`")))
 

@@ -13,6 +13,7 @@ from conda_concept.proposal import ARTIFACT, MEMBER, Part, Proposal, loads
 from conda_concept.proposal import MAX_BYTES as MAX_PROPOSAL
 from conda_concept.record import LABEL
 from conda_concept.repository import Repository
+from conda_concept.settings import Config
 from conda_concept.spec import read_spec
 
 
@@ -107,8 +108,14 @@ class Desk:
         config, known = spec.config, self.main.spec(spec.name).config
         found = [("channel", config.allowed_channels, known.allowed_channels)]
         found += [("pip host", config.pip_hosts, known.pip_hosts), ("broken", config.allow_broken, known.allow_broken)]
-        found += [("bind", config.binds, known.binds)]
+        found += [("bind", config.binds, known.binds), ("hook", config.hooks, known.hooks)]
+        found += [("files of the host below", _roots(config), _roots(known))]
         own = [request.text for request in spec.requests if request.manager == "pip" and "@" in request.text]
         old = [request.text for request in self.main.spec(spec.name).requests]
         found += [("address", tuple(own), tuple(old))]
         return tuple(f"{what} {one}" for what, new, before in found for one in new if one not in before)
+
+
+def _roots(config: Config) -> tuple[str, ...]:
+    """Where a config takes files of the host from."""
+    return tuple(one.root for one in config.replace.values())

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conda_concept.conversation import (
     PROPOSING,
+    Asked,
     BuildIt,
     Explain,
     PullFacts,
     Relock,
     RunFacts,
-    marker,
+    asked_by,
+    first_line,
     may_build,
     parse_command,
     still,
@@ -20,14 +22,18 @@ from conda_concept.conversation import (
 from conda_concept.errors import ConcError, InputError, NetworkError, NotFoundError, RefusedError
 from conda_concept.github.hub import newest
 from conda_concept.lockfile import loads as read_lock
-from conda_concept.render.quote import code, fenced
+from conda_concept.render import answers
 from conda_concept.steps.accept import Desk
 from conda_concept.steps.why import why, why_text
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What the jobs behind the guard do: `build` these environments, or `propose` anew, or nothing."""
+    """What the jobs behind the guard do: `build` these environments, or `propose` anew, or nothing.
+
+    `answer` is the comment that asked for it (0: none did); whoever does it has the last word in its answer. `reason`
+    says why nothing is done where nobody asked.
+    """
 
     action: str
     pull: int
@@ -35,6 +41,8 @@ class Admitted:
     run: int = 0
     environments: tuple[str, ...] = ()
     package: str = ""
+    answer: int = 0
+    reason: str = ""
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -46,68 +54,88 @@ class Admitted:
             "run": str(self.run),
             "environments": json.dumps(list(self.environments)),
             "package": self.package,
+            "answer": str(self.answer),
         }
 
 
+#: The run of a pull request that was opened by us: GitHub starts no workflow for it, so that it has none yet.
+SOLVE_FIRST = "0"
 NOTHING = Admitted("nothing", 0, "")
 
 
 def admit(desk: Desk, event_name: str, event: Mapping[str, Any]) -> Admitted:
     """What an event lets happen; what it does not is refused with a reason, in words where a person asked."""
     if event_name == "workflow_dispatch":
-        inputs = event.get("inputs") or {}
-        number, sha, run = (str(inputs.get(key) or "") for key in ("pull_request", "sha", "run"))
-        if not number.isdecimal() or (run and not run.isdecimal()):
-            raise InputError("`pull_request` and `run` have to be numbers.")
-        if not run:  # a pull request that our own token opened: it starts nothing by itself
-            return Admitted("propose", int(number), desk.at(int(number), sha).head_sha)
-        return _build(desk, desk.at(int(number), sha), desk.hub.run(int(run)))
+        return _dispatched(desk, event.get("inputs") or {})
     if event_name != "issue_comment" or event.get("action") != "created":
         raise RefusedError(f"nothing is done for {event_name} {event.get('action', '')}.")
     return _commanded(desk, event)
+
+
+def _dispatched(desk: Desk, inputs: Mapping[str, Any]) -> Admitted:
+    number, sha, run = (str(inputs.get(key) or "") for key in ("pull_request", "sha", "run"))
+    if not number.isdecimal() or not run.isdecimal():
+        raise InputError("`pull_request` and `run` have to be numbers.")
+    try:
+        pull = desk.at(int(number), sha)
+    except RefusedError as error:
+        return replace(NOTHING, reason=error.message)  # a newer commit has its own run
+    if run == SOLVE_FIRST:
+        return Admitted("propose", pull.number, pull.head_sha)
+    try:
+        return _build(desk, pull, desk.hub.run(int(run)))
+    except ConcError:
+        # The report has said that it is being built, and nobody reads this job's log.
+        again = f"Not your change: the build could not begin. `/build {sha}` tries again."
+        desk.hub.status(pull.head_sha, "error", again)
+        raise
 
 
 def _commanded(desk: Desk, event: Mapping[str, Any]) -> Admitted:
     comment, issue = event["comment"], event["issue"]
     if "pull_request" not in issue:
         return NOTHING
-    number, speaker = int(comment["id"]), str(comment["user"]["login"])
+    body = str(comment.get("body") or "")
+    asked = Asked(int(issue["number"]), int(comment["id"]), str(comment["user"]["login"]), first_line(body)[:80])
     hub = desk.hub
     try:
-        command = parse_command(str(comment.get("body") or ""))
+        command = parse_command(body)
         if command is None:
             return NOTHING
-        pull = hub.pull(int(issue["number"]))
+        hub.react(asked.comment, asked.pull, "eyes")  # seen: what follows takes a moment
+        pull = hub.pull(asked.pull)
         still(pull, pull.head_sha)
-        allowed = may_build(hub.permission(speaker))
-        if not allowed and (isinstance(command, BuildIt) or speaker != pull.author):
+        allowed = may_build(hub.permission(asked.speaker))
+        if not allowed and (isinstance(command, BuildIt) or asked.speaker != asked_by(pull, hub.here.bot)):
             raise RefusedError("only people who may write to this repository can ask for that.")
-        admitted = _answer(desk, pull, command)
+        admitted, words = _answer(desk, pull, command)
     except ConcError as error:
-        hub.react(number, int(issue["number"]), "confused")
-        hub.say(int(issue["number"]), marker("answer", "command"), _told(str(comment.get("body") or ""), error))
+        _tell(desk, asked, "confused", answers.refused(error))
         if isinstance(error, NetworkError):
             raise
         return NOTHING  # it is said; a red run would say that something is broken
-    hub.react(number, pull.number, "+1")
-    return admitted
+    _tell(desk, asked, "+1", words)
+    return replace(admitted, answer=asked.comment)
 
 
-def _told(body: str, error: ConcError) -> str:
-    asked = body.replace("\r\n", "\n").split("\n", 1)[0][:80]
-    return f"### {code(asked)}: not done\n\n{fenced(str(error)[:2000])}\n"
+def _tell(desk: Desk, asked: Asked, reaction: str, words: str) -> None:
+    """The answer to a comment, and a reaction to it; said again for the same comment, it is the same answer."""
+    desk.hub.react(asked.comment, asked.pull, reaction)
+    desk.hub.say(asked.pull, answers.mark(asked.comment), answers.answer(asked, desk.hub.here.home, words))
 
 
-def _answer(desk: Desk, pull: PullFacts, command: BuildIt | Relock | Explain) -> Admitted:
+def _answer(desk: Desk, pull: PullFacts, command: BuildIt | Relock | Explain) -> tuple[Admitted, str]:
+    run = desk.hub.here.run_url
     match command:
         case BuildIt(sha):
             still(pull, sha)
-            return _build(desk, pull, _run_with_proposal(desk, pull))
+            admitted = _build(desk, pull, _run_with_proposal(desk, pull))
+            return admitted, answers.working("It is being built and tested", run)
         case Relock(package):
-            return Admitted("propose", pull.number, pull.head_sha, package=package)
+            admitted = Admitted("propose", pull.number, pull.head_sha, package=package)
+            return admitted, answers.working("It is being solved again", run)
         case Explain(package):
-            _explain(desk, pull, package)
-            return NOTHING
+            return NOTHING, answers.explained(package, _explanation(desk, pull, package), pull.head_sha)
 
 
 def _run_with_proposal(desk: Desk, pull: PullFacts) -> RunFacts:
@@ -128,7 +156,7 @@ def _build(desk: Desk, pull: PullFacts, run: RunFacts) -> Admitted:
     return Admitted("build", pull.number, pull.head_sha, run.number, names)
 
 
-def _explain(desk: Desk, pull: PullFacts, package: str) -> None:
+def _explanation(desk: Desk, pull: PullFacts, package: str) -> str:
     proposal = desk.proposal(_run_with_proposal(desk, pull), pull)
     said = []
     for part in proposal.parts:
@@ -140,7 +168,4 @@ def _explain(desk: Desk, pull: PullFacts, package: str) -> None:
                 said.append(f"{part.name}, {platform}\n{why_text(why(lock, spec, package, platform))}")
             except NotFoundError as error:
                 said.append(f"{part.name}: {error.message}")
-    text = "\n\n".join(said) or "No environment of this pull request is solved."
-    footer = f"<sub>commit {code(pull.head_sha[:12])}</sub>"
-    words = f"### Why {code(package)} is there\n\n{fenced(text[:20_000])}\n\n{footer}\n"
-    desk.hub.say(pull.number, marker("answer", "command"), words)
+    return "\n\n".join(said) or "No environment of this pull request is solved."

@@ -3,19 +3,24 @@
 import platform as machine
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler
+from conda_concept.download import check_space
 from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
 from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
+from conda_concept.render.carry import carried_scripts, host_scripts
 from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
 from conda_concept.runtime import base_image, base_name, ensure_base
 from conda_concept.store import AlreadyThere, Store
-from conda_concept.store.staging import Staged
+from conda_concept.store.door import explained
+from conda_concept.store.permissions import settle
+from conda_concept.store.staging import Staged, apply_tree
 
 #: An installed tree is about three times its archives, an image about half of the tree; both are there at once.
 _TREE_PER_ARCHIVE, _IMAGE_PER_ARCHIVE = 4.0, 2.0
@@ -27,7 +32,7 @@ _INODES = 200
 class Order:
     """What is to be built: a checked spec, its lock (and the very text of it), and where they come from.
 
-    `overrides` are scripts that stand for commands: name and text.
+    `overrides` are scripts that stand for commands, `hooks` those that run in the finished prefix: name and text.
     """
 
     spec: Spec
@@ -35,6 +40,7 @@ class Order:
     lock_text: str
     source: Source
     overrides: tuple[tuple[str, str], ...] = ()
+    hooks: tuple[tuple[str, str], ...] = ()
 
     @property
     def platform(self) -> str:
@@ -63,11 +69,13 @@ class Built:
 
 def release_of(order: Order, store: Store) -> Release:
     """The release that an order makes on a site, before anything is built."""
+    scripts = {f"override {name}": text.encode() for name, text in order.overrides}
+    scripts |= {f"hook {name}": text.encode() for name, text in order.hooks}
     identity = build_id(
         lock_digest=digest(order.lock, order.platform),
         spec=order.spec,
         site=store.site,
-        templates={**template_bytes(), **{f"override {name}": text.encode() for name, text in order.overrides}},
+        templates={**template_bytes(), **scripts},
         builder=__version__,
     )
     return Release(order.spec.name, order.spec.config.version, identity)
@@ -94,7 +102,9 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
         archives = sum(package.size or 0 for package in order.packages)
         store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
         assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
-        with assembler.assembled(order.spec, order.packages, staged.prefix) as made, reporter.step("stage"):
+        check_space(order.packages, assembler.cache)
+        assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks)
+        with assembled as made, reporter.step("stage"):
             with reporter.bar("copying the image") as bar:
                 copied = staged.image(made.image, lambda done, total: bar.update(done=done, total=total))
             image = ImageFact(
@@ -123,6 +133,7 @@ def _record(order: Order, store: Store, release: Release, image: ImageFact, made
         image=image,
         files=(),
         commands=made.commands,
+        integration=made.integration,
     )
 
 
@@ -141,6 +152,24 @@ def _facts(order: Order, store: Store, release: Release) -> LauncherFacts:
     )
 
 
+def _scripts(order: Order, store: Store, made: Assembled, prefix: str) -> tuple[tuple[str, str], ...]:
+    """Every command that is a script, not a launcher: config's own, those that carry, and the host's programs."""
+    fitted, site = made.integration, store.site
+    found = {**dict(host_scripts(fitted, prefix, site)), **dict(carried_scripts(fitted, prefix, site))}
+    unwanted = order.spec.config.host_commands
+    kept = {name: text for name, text in found.items() if name not in unwanted}
+    return tuple(sorted({**kept, **dict(order.overrides)}.items()))
+
+
+def container_base(store: Store) -> Path:
+    """The container's base of a store, made if the site file has changed; users can read it whatever our umask is."""
+    with explained("make the container's base"):
+        settle(store.door, store.layout.runtime, store.layout.root, store.permissions)
+        return ensure_base(
+            store.site, store.layout.runtime, lambda tree: apply_tree(store.door, tree, store.permissions)
+        )
+
+
 def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: ReleaseRecord) -> None:
     """Everything of a release directory beside the image."""
     facts = replace(
@@ -148,9 +177,10 @@ def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: 
         image_sha256=record.image.sha256,
         probe=choose_probe(made.metadata),
         commands=made.commands,
-        base=str(ensure_base(store.site, store.layout.runtime)),
+        base=str(container_base(store)),
         activation=made.activation,
         kernel=made.has_kernel,
+        overrides=_scripts(order, store, made, record.prefix),
     )
     for file in launcher_files(facts):
         if file.kind == "hardlink":

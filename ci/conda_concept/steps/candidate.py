@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conda_concept.conversation import PullFacts, RunFacts, marker
+from conda_concept.conversation import PullFacts, RunFacts, Said, asked_by, marker, ours
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
 from conda_concept.lockfile import digest
 from conda_concept.model import Lock, Release, ReleaseRecord, Source, Spec
@@ -13,9 +13,10 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.run import CommandError
 from conda_concept.steps.accept import Desk
-from conda_concept.steps.build import Order, build
+from conda_concept.steps.build import Order
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge, published
+from conda_concept.steps.judge import published
+from conda_concept.steps.work import build, judge
 
 #: What a build says about the change itself; everything else is a failure of ours.
 THEIRS = (BuildError, CommandError, InputError)
@@ -60,16 +61,17 @@ class Candidate:
         source = Source(
             commit=self.pull.head_sha,
             pull_request=str(self.pull.number),
-            author=self.pull.author,
+            author=asked_by(self.pull, self.desk.hub.here.bot),
             base_lock=started_from(
                 accepted.spec, accepted.before, self.desk.main.locked_version(self.name, proposal.base)
             ),
         )
         edges, spec = self.edges, accepted.spec
         known = spec.name in edges.repository.environments()
-        overrides = edges.repository.overrides(spec) if known else ()  # main's files, never the pull request's
-        order = Order(spec, accepted.lock, accepted.text, source, overrides)
-        built = build(order, edges.store, edges.assembler)
+        # main's files, never the pull request's
+        scripts = (edges.repository.overrides(spec), edges.repository.hooks(spec)) if known else ((), ())
+        order = Order(spec, accepted.lock, accepted.text, source, *scripts)
+        built = build(order, edges)
         judged = judge(built.record.release, spec, edges, again=False)
         trial = self._expose(built.record.release) if judged.report.passed else None
         before = published(built.record.release, edges)
@@ -78,6 +80,7 @@ class Candidate:
             edges.store.reader.record(before) if before else None,
             judged.report,
             trial,
+            commit=self.pull.head_sha,
         )
         self._say(text)
         if not judged.report.passed:
@@ -124,19 +127,27 @@ def base_digest(before: Lock | None) -> str:
 def settle(desk: Desk, pull: PullFacts, names: tuple[str, ...], result: str) -> None:
     """The last word on all builds of a commit: `result` is GitHub's word on the job matrix.
 
-    A runner that died has said nothing: then the comments say so, as a failure of ours.
+    A runner that died, or that never came, has said nothing: then the comments say so, as a failure of ours. No names
+    at all are a guard that did not come to an end.
     """
     hub = desk.hub
     if result == "success":
         hub.status(pull.head_sha, "success", "Built and tested; merging publishes it.")
         return
-    unfinished = False
-    for name in names:
-        mark, heading = marker("build", name), Heading(name, commit=pull.head_sha)
-        silent = render.started(name, heading).split("\n")[1]
-        if any(one.body.startswith(f"{mark}\n{silent}") for one in hub.comments(pull.number)):
-            again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
-            hub.say(pull.number, mark, render.unfinished(name, f"the job ended: {result}", heading, again=again))
-            unfinished = True
-    if unfinished or result == "cancelled":
+    said = hub.comments(pull.number)
+    silent = [name for name in names if not _heard(ours(said, marker("build", name), hub.here.bot), name, pull)]
+    for name in silent:
+        heading = Heading(name, commit=pull.head_sha)
+        again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
+        words = render.unfinished(name, f"the job ended: {result}", heading, again=again)
+        hub.say(pull.number, marker("build", name), words)
+    if silent or not names or result == "cancelled":
         hub.status(pull.head_sha, "error", "Not your change: the build did not finish on our side.")
+
+
+def _heard(comment: Said | None, name: str, pull: PullFacts) -> bool:
+    """Whether a build has said how it ended: there is a comment about this commit, and it is not that it began."""
+    if comment is None or f"`{pull.head_sha[:12]}`" not in comment.body.rpartition("<sub>")[2]:
+        return False
+    began = render.started(name, Heading(name, commit=pull.head_sha)).split("\n")[1]
+    return comment.body.replace("\r\n", "\n").split("\n")[1] != began

@@ -35,7 +35,11 @@ def check(repository: Repository, names: Sequence[str]) -> Checked:
 
 def _whole(repository: Repository, name: str) -> object:
     """Everything about an environment that can be read without a solve."""
-    return repository.overrides(repository.spec(name))
+    spec = repository.spec(name)
+    problems = [*_problems(partial(repository.overrides, spec)), *_problems(partial(repository.hooks, spec))]
+    if problems:
+        raise InputError(f"the scripts of {name} cannot be used:", problems=problems)
+    return spec
 
 
 def _problems(read: Callable[[], object]) -> list[str]:

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conda_concept.model import Event, Finding
-from conda_concept.operations import Operation, RemoveRelease, RemoveTemporary, SetMode, SplitHistory, Switch
+from conda_concept.operations import (
+    Operation,
+    RemoveBase,
+    RemoveRelease,
+    RemoveTemporary,
+    SetMode,
+    SplitHistory,
+    Switch,
+)
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
@@ -60,6 +68,8 @@ def _mend(store: Store, applier: Applier, operation: Operation) -> None:
             applier.set_mode(operation)
         case RemoveTemporary():
             applier.remove_temporary(operation)
+        case RemoveBase():
+            applier.remove_base(operation)
         case RemoveRelease(release):
             applier.remove_release(
                 operation, store.taker, lambda _: "it is complete" if store.reader.complete(release) else ""

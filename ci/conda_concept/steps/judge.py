@@ -1,6 +1,7 @@
 """test, as a subcommand means it: a release of a store is tested, and the verdict is kept beside it."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from conda_concept.errors import IntegrityError
 from conda_concept.lockfile import loads
 from conda_concept.model import Release, ReleaseRecord, Spec
 from conda_concept.record import verdict_to_text
+from conda_concept.render.carry import host_programs
 from conda_concept.results import TestReport
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
@@ -25,22 +27,26 @@ class Judged:
     already: bool
 
 
-def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
+def judge(
+    release: Release, spec: Spec, edges: Edges, *, again: bool, own_tests: Mapping[str, str] | None = None
+) -> Judged:
     """Test a release and keep `tests.xml` and the verdict beside it, also where they say no.
 
     What has passed is not tested again (`again`: it is), because the verdict is bound to the image's digest. What has
     failed is: the reason may have been the machine, or the tests.
-    The baseline is what the release's label, or else its environment's stable name, points at.
+    The baseline is what the release's label, or else its environment's stable name, points at. `own_tests` are the
+    environment's own test files where the checkout is not at hand.
     """
     store = edges.store
     record = store.reader.record(release)
-    known = None if again else _known(release, record, edges)
-    if known is not None:
+    passed = None if again else known(release, record, edges)
+    if passed is not None:
         edges.reporter.say(f"{release} has passed its tests before: nothing to test")
-        return Judged(record, known, already=True)
+        return Judged(record, passed, already=True)
     with tempfile.TemporaryDirectory(prefix="conda-concept-tests-") as folder:
         out = Path(folder) / "tests.xml"
-        subject, baseline = _subject(record, spec, edges), _baseline(release, edges)
+        own = edges.repository.tests(spec.name) if own_tests is None else own_tests
+        subject, baseline = _subject(record, spec, edges, own), _baseline(release, edges)
         # An interrupted run goes on to the caller from here; its incomplete result lets nothing through, so it is
         # not kept, and what was known before of these bytes stays.
         report = test(subject, spec.config.tests, Resources(edges.workers), baseline, out, edges.reporter)
@@ -55,7 +61,8 @@ def published(release: Release, edges: Edges) -> Release | None:
     return None if now == release else now
 
 
-def _known(release: Release, record: ReleaseRecord, edges: Edges) -> TestReport | None:
+def known(release: Release, record: ReleaseRecord, edges: Edges) -> TestReport | None:
+    """What tests of these very bytes have said before, if they let them through."""
     verdict = edges.store.reader.verdict(release)
     path = edges.store.layout.tests(release)
     if verdict is None or verdict.image_sha256 != record.image.sha256 or not path.exists():
@@ -70,7 +77,7 @@ def _baseline(release: Release, edges: Edges) -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
+def _subject(record: ReleaseRecord, spec: Spec, edges: Edges, own_tests: Mapping[str, str]) -> Subject:
     layout, release = edges.store.layout, record.release
     try:
         lock = loads(layout.locked(release).read_text("utf-8"))
@@ -88,11 +95,19 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges) -> Subject:
         lock=lock,
         platform=record.platform,
         declared=declared,
-        own_tests=edges.repository.tests(spec.name),
+        own_tests=own_tests,
         foreign=("conda-concept-build-",),
         host_folders=edges.store.site.host_libraries,
         host_commands=spec.config.host_commands,
-        overrides=tuple(spec.config.overrides),
+        overrides=_scripts(record, spec),
+        integration=record.integration,
         protected=(edges.store.site.root,),
         mpi_run=edges.store.site.mpi_run,
     )
+
+
+def _scripts(record: ReleaseRecord, spec: Spec) -> tuple[str, ...]:
+    """The commands of a release that are scripts and no launchers."""
+    made = record.integration
+    ours = {*made.carried, *host_programs(made)} - set(spec.config.host_commands)
+    return tuple(sorted({*spec.config.overrides, *ours}))

@@ -71,7 +71,7 @@ def _tests(store: Store, release: Release, sha256: str) -> str:
     """What the tests said, in a word or two."""
     verdict = store.reader.verdict(release)
     if verdict is None:
-        return "not tested"
+        return "MISSING" if store.checker.passed_once(release) else "not tested"
     if verdict.image_sha256 != sha256:
         return "of another image"
     return "passed" if verdict.passed else "FAILED"

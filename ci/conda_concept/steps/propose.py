@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conda_concept.errors import ConcError, InputError
+from conda_concept.errors import ConcError, InputError, UnsolvableError
 from conda_concept.explain import ExplainedError
 from conda_concept.lockfile import dumps, loads
 from conda_concept.locking import Wish, solve
@@ -50,6 +50,8 @@ class Proposer:
                 reasons=item.reasons,
                 unsolvable=Reasons.of(error.explanation),
             )
+        except UnsolvableError as error:  # pip's, which says why in its own words
+            return self._problem(item, "invalid", (error.message,))
         except InputError as error:
             return self._problem(item, "invalid", error.problems or (error.message,))
         except ConcError as error:

@@ -5,30 +5,36 @@ from dataclasses import dataclass
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Judgement, Release
-from conda_concept.operations import DropCandidate, Operation, RemoveRelease, RemoveTemporary, StoreState
-from conda_concept.pruning import Pruning, removals
+from conda_concept.operations import DropCandidate, Operation, RemoveBase, RemoveRelease, RemoveTemporary, StoreState
+from conda_concept.pruning import Pruning, removals, unused_bases
 from conda_concept.retiring import Retiring
+from conda_concept.runtime import base_image, base_name
 from conda_concept.settings import Config
 from conda_concept.site import zone
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
+from conda_concept.store.usage import limits
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed, or would be: a judgement for every release, the operations, what stayed at the last look."""
+    """What was removed, or would be: a judgement for every release, the operations, what stayed at the last look.
+
+    `limits` says what could not be seen of who uses what.
+    """
 
     judgements: tuple[Judgement, ...]
     operations: tuple[Operation, ...]
     stayed: tuple[str, ...] = ()
     dry_run: bool = False
+    limits: tuple[str, ...] = ()
 
 
 def prune(
     store: Store, asked: Asked, closed_pull_requests: Sequence[str] = (), configs: Mapping[str, Config] | None = None
 ) -> Pruned:
-    """Remove candidates of closed pull requests, releases beyond the site's policy, and leftovers.
+    """Remove candidates of closed pull requests, releases beyond the site's policy, unused bases, and leftovers.
 
     What an alias points at, what has a keep file, what is in use as far as can be seen from here, and what was
     published within the grace period stays. `configs` are those of the main branch: a version that they retire warns
@@ -41,18 +47,22 @@ def prune(
         retiring = _retiring(store, configs)
         first = retiring.operations(_event(store, asked))
         judgements, operations = _decide(store, asked, closed_pull_requests, retiring)
-        return Pruned(judgements, (*first, *operations), stayed=retiring.held, dry_run=True)
+        return Pruned(
+            judgements, (*first, *operations), stayed=retiring.held, dry_run=True, limits=limits(store.layout)
+        )
+    stayed: list[str] = []
     with store.locked("prune", wait=asked.wait) as applier:
         retiring = _retiring(store, configs)
         first = retiring.operations(_event(store, asked))
         applier.switch(first)
-        stayed = list(retiring.held)
         judgements, operations = _decide(store, asked, closed_pull_requests, retiring)
         for operation in operations:
+            if isinstance(operation, RemoveBase) and stayed:
+                continue  # it may be that release's; the next prune knows
             reason = _carry_out(store, applier, operation)
             if reason:
                 stayed.append(reason)
-    return Pruned(judgements, (*first, *operations), tuple(stayed))
+    return Pruned(judgements, (*first, *operations), (*retiring.held, *stayed), limits=limits(store.layout))
 
 
 def _retiring(store: Store, configs: Mapping[str, Config] | None) -> Retiring:
@@ -82,7 +92,8 @@ def _decide(
         retired=retiring.over,
     )
     judgements = pruning.judgements()
-    return judgements, removals(judgements, state, event)
+    bases = unused_bases(state, judgements, base_name(base_image(store.site)))
+    return judgements, (*removals(judgements, state, event), *bases)
 
 
 def _carry_out(store: Store, applier: Applier, operation: Operation) -> str:
@@ -92,6 +103,8 @@ def _carry_out(store: Store, applier: Applier, operation: Operation) -> str:
             applier.remove_temporary(operation)
         case DropCandidate():
             applier.switch([operation])
+        case RemoveBase():
+            applier.remove_base(operation)
         case RemoveRelease():
             return applier.remove_release(operation, store.taker, lambda release: _still_needed(store, release))
         case _:

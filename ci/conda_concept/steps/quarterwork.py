@@ -16,6 +16,7 @@ from conda_concept.render import quarter as render
 from conda_concept.repository import Repository, read_text
 from conda_concept.settings import Config
 from conda_concept.spec import read_spec
+from conda_concept.steps.admit import SOLVE_FIRST
 
 #: No more steps than these lead from an issue to a wait.
 _MOST = 8
@@ -142,14 +143,14 @@ class Work:
                 f"the branch {asked.branch} is there already and is not about {asked.version}.",
                 hint="Delete it if nobody needs it, then comment `/retry`.",
             )
-        body = render.pull_body(asked, self.issue.number, difference(before, after, path))
+        body = render.pull_body(asked, self.issue, difference(before, after, path))
         issues.open_pull(hub, issues.PullDraft(asked.branch, base, rules.title(asked), body))
 
     def _solve(self, there: Progress) -> None:
         """Start what a push would start: a pull request of a workflow's own token starts nothing by itself."""
         pull = there.pull
         assert pull is not None, "there is a pull request to solve"  # noqa: S101 - a rule of `following`
-        inputs = {"pull_request": str(pull.number), "sha": pull.head_sha, "run": ""}
+        inputs = {"pull_request": str(pull.number), "sha": pull.head_sha, "run": SOLVE_FIRST}
         self.hub.dispatch("build.yml", self.hub.here.default_branch, inputs)
         self.hub.status(pull.head_sha, "pending", "Being solved, built and tested.")
 

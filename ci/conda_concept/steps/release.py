@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from conda_concept.changelog import Cause, Section, with_section
-from conda_concept.conversation import PullFacts, marker
+from conda_concept.conversation import PullFacts, asked_by, marker
 from conda_concept.document import MAX_BYTES, Problems, SourceText, parse
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError, UnsolvableError
 from conda_concept.github import File, Hub
@@ -23,14 +23,16 @@ from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.render.quote import fenced
 from conda_concept.repository import Repository
+from conda_concept.requesting import package_of
 from conda_concept.run import CommandError
 from conda_concept.steps.announce import announce, unannounced
-from conda_concept.steps.build import Order, build, release_of
+from conda_concept.steps.build import Order, release_of
 from conda_concept.steps.candidate import started_from
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge, published
+from conda_concept.steps.judge import published
 from conda_concept.steps.publish import Asked, publish_release
+from conda_concept.steps.work import build, judge
 
 CHANGELOG = "CHANGELOG.md"
 _SPEC_FILES = ("environment.yml", "config.yml")
@@ -156,7 +158,9 @@ class Publication:
             found = [one for one in self.hub.pulls_of(sha) if one.base_branch == self.branch]
             for pull in found:
                 pulls[pull.number] = pull
-                causes[pull.number] = Cause(pull.number, pull.title, pull.author)
+                bot = self.hub.here.bot
+                package = package_of(pull, bot, self.name)
+                causes[pull.number] = Cause(pull.number, pull.title, asked_by(pull, bot), package=package)
             if not found:
                 title, author = self.edges.repository.subject(sha)
                 causes[sha] = Cause(0, title, author, sha)
@@ -176,11 +180,12 @@ class Publication:
         source = Source(
             commit=self.edges.repository.head(),
             pull_request=str(last.number) if last else "",
-            author=last.author if last else "",
+            author=asked_by(last, self.hub.here.bot) if last else "",
             base_lock=started_from(spec, main, locked),
         )
         lock_text = text if text is not None and solved.unchanged else dumps(solved.lock)
-        order = Order(spec, loads(lock_text), lock_text, source, self.edges.repository.overrides(spec))
+        scripts = self.edges.repository.overrides(spec), self.edges.repository.hooks(spec)
+        order = Order(spec, loads(lock_text), lock_text, source, *scripts)
         why = f"`{self.branch}` was not what the candidate was tested with" if pulls else ""
         return _Plan(order, why or "it came without a pull request")
 
@@ -206,7 +211,8 @@ class Publication:
                 if record.spec_digest != spec_digest(spec) or record.source.base_lock != base:
                     continue
                 text = store.layout.locked(standing.release).read_text("utf-8")
-                order = Order(spec, loads(text), text, record.source, self.edges.repository.overrides(spec))
+                scripts = self.edges.repository.overrides(spec), self.edges.repository.hooks(spec)
+                order = Order(spec, loads(text), text, record.source, *scripts)
                 verdict = reader.verdict(standing.release)
             except (ConcError, OSError) as error:
                 self.edges.reporter.warn(f"{standing.release} cannot be taken: {error}")
@@ -218,7 +224,7 @@ class Publication:
 
     def _publish(self, plan: _Plan, spec: Spec) -> tuple[ReleaseRecord, str]:
         edges, store = self.edges, self.edges.store
-        record = build(plan.order, store, edges.assembler).record
+        record = build(plan.order, edges).record
         judged = judge(record.release, spec, edges, again=False)
         if not judged.report.passed:
             raise GateError(report.verdict_line(judged.report), hint=report.comment(judged.report, budget=30_000))

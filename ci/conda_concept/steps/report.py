@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conda_concept.conversation import PullFacts, RunFacts, asked_by_us, marker, may_build, ours, superseded
+from conda_concept.conversation import PullFacts, RunFacts, asked_by, asked_by_us, marker, may_build, ours, superseded
 from conda_concept.document import MAX_BYTES
-from conda_concept.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
 from conda_concept.proposal import Part, Proposal
 from conda_concept.render import diff as render_diff
@@ -18,13 +18,17 @@ from conda_concept.steps.diff import compare
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What was said: the pull request, each environment's verdict in a word, and whether a build was started."""
+    """What was said: the pull request, each environment's verdict in a word, and whether a build was started.
+
+    `untouched`: there was nothing to say, because no environment is touched.
+    """
 
     pull: PullFacts
     verdicts: tuple[tuple[str, str], ...]
     building: bool
     #: Everything that changes, for the job summary: a comment may have to leave something out.
     tables: tuple[str, ...] = ()
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class Report:
         self._refuse_less(proposal, paths)
         if not proposal.parts:
             hub.status(pull.head_sha, "success", "No environment is touched.")
-            return Reported(pull, (), building=False)
-        trusted = asked_by_us(pull, hub.here.bot) or may_build(hub.permission(pull.author))
+            return Reported(pull, (), building=False, untouched=True)
+        trusted = asked_by_us(pull, hub.here.bot) or may_build(hub.permission(asked_by(pull, hub.here.bot)))
         machinery = render.machinery(paths)
         said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
         building = trusted and all(one.ready for one in said)
@@ -146,7 +150,11 @@ class Report:
         if building:
             inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
             hub.status(sha, "pending", "Solved; being built and tested.")
-            hub.dispatch(self.workflow, hub.here.default_branch, inputs)
+            try:
+                hub.dispatch(self.workflow, hub.here.default_branch, inputs)
+            except ConcError:
+                hub.status(sha, "error", f"Not your change: the build could not begin. `/build {sha}` tries again.")
+                raise
         elif "failed" in verdicts:
             hub.status(sha, "error", "Not your change: something failed on our side. It can be run again.")
         elif "refused" in verdicts:

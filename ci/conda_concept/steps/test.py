@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conda_concept.errors import GateError
-from conda_concept.model import Lock
+from conda_concept.model import Integration, Lock
 from conda_concept.progress import Reporter
 from conda_concept.results import TestReport, TestResult, judged, stale_expectations, with_second_run
 from conda_concept.settings import TestsConfig
 from conda_concept.testing import consistency
 from conda_concept.testing.declared import Declared
-from conda_concept.testing.hostside import host_commands
+from conda_concept.testing.hostside import fitted, host_commands
 from conda_concept.testing.junit import read_junit, write_junit
 from conda_concept.testing.plan import Bounds, Planned, Planner, Survey, without_skipped
 from conda_concept.testing.probe import Answers, Interpreter, take_survey
@@ -35,6 +35,7 @@ class Subject:
     `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
     commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
     though its user could: the store, for whoever owns it (the prefix always is one). `mpi_run` starts ranks.
+    `integration` is how the image was fitted to its host.
     """
 
     release: str
@@ -50,6 +51,7 @@ class Subject:
     overrides: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
     mpi_run: tuple[str, ...] = ()
+    integration: Integration = field(default_factory=Integration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ def test(
     out.unlink(missing_ok=True)  # an older result must not be taken for this one's
     started = time.monotonic()
     published = _published(baseline, reporter)
+    made = subject.integration
     session = Session(
         subject.interpreter,
         resources.workers,
@@ -78,6 +81,8 @@ def test(
             "foreign": subject.foreign,
             "host_folders": subject.host_folders,
             "read_only": [subject.interpreter.prefix, *subject.protected],
+            "removed": [path for _, paths in made.removed for path in paths if path not in made.scripts],
+            "host_links": {link.path: link.target for link in made.replaced if link.path not in made.scripts},
         },
     )
     results: list[TestResult] = []
@@ -186,6 +191,7 @@ class _Campaign:
         ]
         subject = self.subject
         results += host_commands(Path(subject.interpreter.prefix), subject.host_commands, subject.overrides)
+        results += fitted(survey.raw.get("host") or {"present": (), "wrong": {}}, subject.integration)
         lock = subject.lock
         return results if lock is None else [*results, *consistency.against_lock(survey, lock, subject.platform)]
 

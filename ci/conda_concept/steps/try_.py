@@ -11,13 +11,14 @@ from conda_concept.model import Release, ReleaseRecord, Source, Spec
 from conda_concept.record import parse_release
 from conda_concept.render import comments, report, unsolvable
 from conda_concept.render import diff as render_diff
-from conda_concept.steps.build import Order, build
+from conda_concept.steps.build import Order
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import Judged, judge, published
+from conda_concept.steps.judge import Judged, published
 from conda_concept.steps.lock import replace_file
 from conda_concept.steps.plan import plan
 from conda_concept.steps.publish import Asked, publish_release
+from conda_concept.steps.work import build, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,10 @@ def try_(attempt: Attempt, edges: Edges) -> Tried:
     spec = edges.repository.spec(attempt.name)
     with reporter.step("plan"):
         reporter.say(_planned(attempt, edges))
-    overrides = edges.repository.overrides(spec)
+    overrides, hooks = edges.repository.overrides(spec), edges.repository.hooks(spec)
     text = _lock(attempt, spec, edges)
-    order = Order(spec, loads(text), text, attempt.source, overrides)
-    record = build(order, edges.store, edges.assembler).record
+    order = Order(spec, loads(text), text, attempt.source, overrides, hooks)
+    record = build(order, edges).record
     judged = judge(record.release, spec, edges, again=False)
     before, passed = _before(judged, edges), judged.report.passed
     trial = _expose(record.release, attempt, edges) if passed else None

@@ -19,6 +19,7 @@ from conda_concept.operations import (
     DropCandidate,
     DropModule,
     DropNotice,
+    RemoveBase,
     RemoveRelease,
     RemoveTemporary,
     SetAlias,
@@ -111,6 +112,19 @@ class Applier:
             self._remove_empty(path)
         else:
             remove(self.door, path)
+
+    def remove_base(self, operation: RemoveBase) -> None:
+        """Delete a container's base: out of everybody's sight first, so that no build finds half of one."""
+        self.lease.check()
+        path = self.layout.runtime / operation.name
+        gone = path if path.name.startswith(".") else path.with_name(f".{path.name}.gone")
+        if gone != path:
+            if gone.is_dir():
+                remove_tree(self.door, gone)
+                self.door.rmdir(gone)
+            self.door.rename(path, gone)
+        remove_tree(self.door, gone)
+        self.door.rmdir(gone)
 
     def set_mode(self, operation: SetMode) -> None:
         """Right the permissions of one path."""

@@ -44,6 +44,8 @@ class Checker:
     def gate(self, release: Release, record: ReleaseRecord) -> str:
         """Why the tests do not let a release through; empty if they do."""
         verdict = self.reader.verdict(release)
+        if verdict is None and self.passed_once(release):
+            return f"{release} was published as tested, and its test results (tests.json) are gone: it is damaged."
         if verdict is None:
             return f"{release} has not been tested."
         if verdict.image_sha256 != record.image.sha256:
@@ -52,6 +54,13 @@ class Checker:
             counts = ", ".join(f"{count} {kind}" for kind, count in verdict.counts)
             return f"The tests of {release} did not pass: {counts or 'no counts given'}."
         return ""
+
+    def passed_once(self, release: Release) -> bool:
+        """Whether the history says that the tests let a release through: it was pointed at without a reason given."""
+        return any(
+            event.release == release and event.action in {"publish", "rollback"} and not event.forced
+            for event in self.reader.history()[0]
+        )
 
     def _beside(self, release: Release, record: ReleaseRecord, listed: set[str]) -> list[Problem]:
         """The files that the record cannot list: itself, and what the tests add later."""
@@ -63,6 +72,9 @@ class Checker:
         except IntegrityError as error:
             return [*found, Problem(release, "tests.json", error.message)]
         report = self.layout.tests(release)
+        if verdict is None and self.passed_once(release):
+            text = "is missing, and the release was published as tested; `conda-concept test` writes it again"
+            found.append(Problem(release, "tests.json", text))
         if verdict is not None and verdict.image_sha256 != record.image.sha256:
             found.append(Problem(release, "tests.json", "is about another image"))
         if verdict is not None and verdict.report_sha256:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from conda_concept.store.lease import Identity, read_holder
 
 NEW = ".new"
 """How the names of files that are about to be renamed into place end; they start with a dot."""
+
+
+#: A base's name as `runtime.base_name` gives it, in a launcher's own facts.
+_BASE = re.compile(r"\bbase-[0-9a-f]{12}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Reader:
             candidates=_links(self.layout.candidates / self.layout.product),
             temporaries=tuple(self._temporaries()),
             notices=self._notices(),
+            bases=self._bases(),
         )
 
     def releases(self) -> tuple[Release, ...]:
@@ -129,6 +135,20 @@ class Reader:
         labels = [layout.releases / label for label in _folders(layout.releases)]
         return found + [str(label.relative_to(layout.root)) for label in labels if not any(label.iterdir())]
 
+    def _bases(self) -> dict[str, frozenset[Release]]:
+        """The container bases, each with the releases whose launchers name it; a staging folder's is an hour's."""
+        found: dict[str, set[Release]] = {}
+        for name in _folders(self.layout.runtime):
+            path = self.layout.runtime / name
+            staged = name.startswith(".") and not name.endswith(".gone")
+            if not staged or dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime > 3600:
+                found[name] = set()
+        for release in self.releases() if found else ():
+            named = _BASE.search(_start(self.layout.prefix(release) / "launcher"))
+            if named and named[0] in found:
+                found[named[0]].add(release)
+        return {name: frozenset(users) for name, users in found.items()}
+
     def _is_lost(self, path: Path) -> bool:
         """Whether a lease's file that never got its name is of a process that ended; an hour, where that is unknown."""
         holder = read_holder(path)
@@ -157,6 +177,15 @@ def _links(path: Path) -> dict[str, str]:
         links = [entry for entry in entries if entry.is_symlink() and not entry.name.startswith(".")]
         links.sort(key=lambda entry: entry.name)
         return {entry.name: os.readlink(entry) for entry in links}  # noqa: PTH115 - the exact text
+
+
+def _start(path: Path) -> str:
+    """The beginning of a launcher, where its facts are; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8192).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _text(path: Path) -> str:

@@ -1,13 +1,14 @@
 """Who has a release open: best effort, on this machine and where the file system carries locks across nodes.
 
 Two signs are looked for. Processes of this machine: a file of the release open, as working directory, as program, on
-the command line, or mounted in the process's own view. And a shared lock on the image, which a launcher may hold, and
-which some network file systems show on every node. A job on another node that does neither is not seen: the site's
-grace period is what protects it.
+the command line, or mounted in the process's own view. And a shared lock on the image: whatever mounts an image for a
+launcher holds one as long as a command runs (`templates/launcher.sh`, `enter.sh`), and some network file systems show
+it on every node. A job that shows neither is not seen; `limits` says so, and the site's grace period protects it.
 """
 
 import fcntl
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,6 +29,48 @@ def in_use(layout: Layout, releases: Sequence[Release]) -> dict[Release, str]:
     for release in releases:
         if release not in found and _locked(layout.image(release)):
             found[release] = "a lock is held on its image"
+    return found
+
+
+#: File systems whose locks every node sees, each with the mount options that say otherwise or that it takes.
+#: nfs(5): `nolock`, and `local_lock=` other than none. Lustre: `flock` is needed, `localflock` is this node's only.
+_SHARED = {"nfs": (), "nfs4": (), "lustre": ("flock",), "ceph": ()}
+_NOT_SHARED = frozenset({"nolock", "local_lock=all", "local_lock=flock", "localflock"})
+#: File systems that only one machine mounts.
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "f2fs"})
+
+
+def limits(layout: Layout, mounts: str | None = None) -> tuple[str, ...]:
+    """What `in_use` cannot see from here, in sentences; `mounts` is the text of /proc/self/mounts.
+
+    A lock is seen from another node only where the file system of the releases carries it there.
+    """
+    text = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape") if mounts is None else mounts
+    place, kind, options = _file_system(str(layout.releases), text)
+    if kind in _SHARED and not options & _NOT_SHARED and options.issuperset(_SHARED[kind]):
+        seen = f"Other nodes are seen by the locks that mounted images hold ({place} is {kind}, which carries them)."
+    elif kind in _LOCAL:
+        seen = f"{place} is {kind}, which belongs to one machine: there are no other nodes to look at."
+    else:
+        seen = (
+            f"Jobs on other nodes are NOT seen: {place} is {kind} mounted with {','.join(sorted(options)) or 'nothing'}"
+            ", and its locks are not known to reach other nodes. Only the grace period keeps their releases."
+        )
+    closed = sum(not os.access(f"/proc/{pid}/fd", os.R_OK) for pid in _names("/proc") if pid.isdigit())
+    if closed:
+        return (seen, f"Of {closed} processes here only command line and mounts are seen, not what they have open.")
+    return (seen,)
+
+
+def _file_system(path: str, mounts: str) -> tuple[str, str, frozenset[str]]:
+    """Where the mount is that holds `path`, its type and its options; the last one that matches is on top."""
+    found = ("/", "unknown", frozenset[str]())
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) >= 4:
+            place = fields[1].replace("\\040", " ")
+            if f"{path}/".startswith(f"{place.rstrip('/')}/") and len(place) >= len(found[0]):
+                found = (place, fields[2], frozenset(fields[3].split(",")))
     return found
 
 
@@ -95,13 +138,28 @@ def _mounts(process: str) -> Iterator[str]:
             yield fields[4].replace("\\040", " ")
 
 
+#: struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, pid.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
 def _locked(path: Path) -> bool:
-    """Whether somebody holds a lock on a file; False where that cannot be known."""
+    """Whether somebody holds a lock on a file; False where that cannot be known.
+
+    First asked without taking anything: NFS knows a flock as a lock of fcntl. Then an exclusive flock is tried for a
+    moment, which a launcher waits out. NFS gives that one only to who may write.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
     try:
+        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+        if answer[0] != fcntl.F_UNLCK:
+            return True
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

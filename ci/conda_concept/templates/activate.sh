@@ -9,4 +9,7 @@ export {{ name }}={{ value | sh }}
 {% for name, value in paths %}
 export {{ name }}={{ value | sh }}"${ {{- name }}:+:${{ name }}}"
 {% endfor %}
+{% if unset %}
+unset {{ unset | join(" ") }}
+{% endif %}
 hash -r 2>/dev/null || :

@@ -11,8 +11,15 @@ fi
 if [ -z "$_cc_ready" ]; then
     # No shared mount, or it went away just now: one for this command alone. It ends by itself.
     while :; do
-        _cc_why=$("$_cc_squashfuse" -o timeout=60 "$_cc_image" "$_cc_prefix" 2>&1 </dev/null \
-            3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-)
+        # With the lock that prune looks for, as on a shared mount.
+        _cc_why=$(
+            if { true <"$_cc_image"; } 2>/dev/null; then
+                exec 7<"$_cc_image"
+                "$_cc_host/flock" -s -w 2 7 2>/dev/null
+            fi
+            exec "$_cc_squashfuse" -o timeout=60 "$_cc_image" "$_cc_prefix" 2>&1 </dev/null \
+                3>&- 4>&- 5>&- 6>&- 8>&- 9>&-
+        )
         if _cc_there; then break; fi
         _cc_tries=$((_cc_tries - 1))
         if [ "$_cc_tries" -le 0 ]; then

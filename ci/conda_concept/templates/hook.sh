@@ -16,3 +16,16 @@ export {{ name }}={{ value | sh }}
 unset {{ name }}
 {% endif %}
 {% endfor %}
+{% for name in unset %}
+{% if on %}
+if [ -n "${ {{- name }}+set}" ]; then
+    export CONDA_CONCEPT_SAVED_{{ name }}="${ {{- name }}}"
+    unset {{ name }}
+fi
+{% else %}
+if [ -n "${CONDA_CONCEPT_SAVED_{{ name }}+set}" ]; then
+    export {{ name }}="${CONDA_CONCEPT_SAVED_{{ name }}}"
+    unset CONDA_CONCEPT_SAVED_{{ name }}
+fi
+{% endif %}
+{% endfor %}

@@ -11,25 +11,23 @@ case $6 in =*) export LD_LIBRARY_PATH="${6#=}" ;; esac
 case $7 in =*) export PS1="${7#=}" ;; esac
 case $8 in =*) export PROMPT_COMMAND="${8#=}" ;; esac
 shift 9
-if [ "$PWD" != "$1" ] && ! cd "$1" 2>/dev/null; then
-    printf '%s: the working directory %s is not visible inside\n' "$_cc_label" "$1" >&2
-fi
+_cc_there=$1
 shift
 if ! { true <"$_cc_prefix/$_cc_probe"; } 2>/dev/null; then
     printf '%s: the image is not in place: %s/%s cannot be opened\n' "$_cc_label" "$_cc_prefix" "$_cc_probe" >&2
     exit 125
 fi
 if [ -n "$_cc_log" ]; then
-    # From here on the command counts as started, and standard error is the caller's again.
     if ! { true >&9; } 2>/dev/null; then
         printf '%s: this Singularity closes open files; the site has to set start_tries to 1\n' "$_cc_label" >&2
         exit 125
     fi
-    if ! { true >"$_cc_log"; } 2>/dev/null; then
-        printf '%s: %s is not visible inside; the site has to bind it\n' "$_cc_label" "$_cc_log" >&2
-        exit 125
-    fi
+    # From here on the command counts as started, and standard error is the caller's again.
+    printf '%s started\n' "$_cc_label" >&2
     exec 2>&9 9>&-
+fi
+if [ "$PWD" != "$_cc_there" ] && ! cd "$_cc_there" 2>/dev/null; then
+    printf '%s: the working directory %s is not visible inside\n' "$_cc_label" "$_cc_there" >&2
 fi
 case $1 in
 */*)

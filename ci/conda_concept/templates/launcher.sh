@@ -157,8 +157,12 @@ _cc_mount_shared() {
         rmdir "$_cc_own"/*/
         find "$_cc_own" -maxdepth 1 -name "start.*" -mmin +1440 -exec rm -f {} +
         mkdir "$_cc_mount"
+        # A lock that lives as long as the process behind the mount: `conda-concept prune` on another node sees it,
+        # where the file system carries locks; where it has none, there is none.
+        exec 7<"$_cc_image"
+        flock -s -w 2 7
         "$_cc_squashfuse" -o "timeout=$_cc_idle" "$_cc_image" "$_cc_mount" \
-            </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+            </dev/null 3>&- 4>&- 5>&- 6>&- 8>&- 9>&-
         # Not the end of the list: a shell becomes its last command, and would let go of the lock before it has run.
         exit 0
     ) >/dev/null 2>&1
@@ -248,8 +252,10 @@ _cc_run_singularity() {
 # reaches the command once more. So this is for starts that nobody watches; on a terminal the launcher becomes
 # Singularity, and so it does where the site says one try.
 #
-# Before it becomes the command, inside.sh empties the log (which takes no disk space), and only then gives the
-# command the caller's standard error: a log that still begins with "pending" belongs to a command that never ran.
+# Singularity's standard error goes into a log. Before it becomes the command, inside.sh writes one line there, and
+# only then gives the command the caller's standard error: a log without that line is of a command that never ran.
+#
+# The command waits for nothing of this: what has to be started is started beside Singularity, which takes longer.
 _cc_plan_tries() {
     _cc_log=
     if [ "$_cc_tries" -le 1 ] || [ -n "$_cc_explain" ] || [ -t 0 ]; then return; fi
@@ -257,7 +263,7 @@ _cc_plan_tries() {
     [ -d "$_cc_own" ] || "$_cc_host/mkdir" -m 700 "$_cc_own" 2>/dev/null
     _cc_mine || return
     _cc_log=$_cc_own/start.${_cc_job:+$_cc_job.}$$
-    { printf 'pending\n' >"$_cc_log"; } 2>/dev/null || _cc_log=
+    { true >"$_cc_log"; } 2>/dev/null || _cc_log=
 }
 
 _cc_pass() {
@@ -266,14 +272,38 @@ _cc_pass() {
 }
 
 # A SIGKILL cannot be passed on, but it closes what is open: a shell that waits at the other end of a pipe of ours
-# then ends the container. (Apptainer drops the parent-death signal that would do it for nothing.)
+# then ends the container. (Apptainer drops the parent-death signal that would do it for nothing.) That shell also
+# holds the lock that `conda-concept prune` looks for, where no shared mount does, and takes the log's name away.
 _cc_watch() {
-    if [ ! -p "$_cc_log.pipe" ]; then "$_cc_host/mkfifo" -m 600 "$_cc_log.pipe" || return; fi
+    # A short here-document comes through a pipe; opened once more by its number, that can be written to. In an old
+    # bash it is a file in TMPDIR, and a full disk would end the script here.
+    case ${BASH_VERSION-} in
+    [1-4].* | 5.0*) ;;
+    *)
+        exec 7<<_cc_end
+_cc_end
+        ;;
+    esac
+    if [ -p /proc/self/fd/7 ]; then
+        exec 9>/proc/self/fd/7
+    else
+        if [ ! -p "$_cc_log.pipe" ]; then "$_cc_host/mkfifo" -m 600 "$_cc_log.pipe" || return; fi
+        # For reading too: else it would wait here for the other end.
+        exec 9<>"$_cc_log.pipe"
+        exec 7<"$_cc_log.pipe"
+        exec 9>"$_cc_log.pipe"
+    fi
     (
         trap '' HUP INT QUIT TERM USR1 USR2
-        read -r _cc_word <"$_cc_log.pipe" || kill -s KILL "$_cc_child"
-    ) 7>&- 8<&- 9>&- >/dev/null 2>&1 </dev/null &
-    exec 7>"$_cc_log.pipe"
+        exec 8<&- 9>&-
+        "$_cc_host/rm" -f "$_cc_log" "$_cc_log.pipe"
+        if [ -z "$_cc_mount" ] && { true <"$_cc_image"; }; then
+            exec 8<"$_cc_image"
+            "$_cc_host/flock" -s -w 2 8
+        fi
+        read -r _cc_word <&7 || kill -s KILL "$_cc_child"
+    ) >/dev/null 2>&1 </dev/null &
+    exec 7<&-
 }
 
 # Wait for $_cc_child to end, in spite of signals, which are passed on; its status is in $_cc_status.
@@ -289,28 +319,42 @@ _cc_wait() {
     done
 }
 
+# One start. _cc_started says whether the command ran, and _cc_said is what Singularity had to say.
+_cc_start() {
+    # What is started with & has /dev/null for standard input, unless it gets it by another number.
+    exec 7>"$_cc_log" 8<&0 9>&2
+    "$@" <&8 2>&7 7>&- 8<&- &
+    _cc_child=$!
+    exec 7>&- 8<"$_cc_log" 9>&-
+    _cc_watch
+    _cc_wait
+    # The watcher leaves at a word.
+    { printf 'done\n' >&9; } 2>/dev/null
+    exec 9>&-
+    _cc_started='' _cc_said=''
+    while IFS= read -r _cc_word || [ -n "$_cc_word" ]; do
+        if [ "$_cc_word" = "$_cc_label started" ]; then
+            _cc_started=1
+            break
+        fi
+        _cc_said="$_cc_said$_cc_word
+"
+    done <&8
+    exec 8<&-
+}
+
 _cc_supervise() {
     for _cc_word in HUP INT QUIT TERM USR1 USR2; do
         # shellcheck disable=SC2064  # the name is to be taken now
         trap "_cc_pass $_cc_word" "$_cc_word"
     done
-    # What is started with & has /dev/null for standard input, unless it gets it by another number.
-    exec 8<&0 9>&2
     _cc_try=1
     while :; do
         _cc_debug "start $_cc_try of $_cc_tries, log $_cc_log: $*"
-        "$@" <&8 2>>"$_cc_log" 7>&- 8<&- &
-        _cc_child=$!
-        _cc_watch
-        _cc_wait
-        # The watcher leaves at a word.
-        { printf 'done\n' >&7; } 2>/dev/null
-        exec 7>&-
-        _cc_first=
-        read -r _cc_first <"$_cc_log"
-        if [ "$_cc_status" -eq 0 ] || [ "$_cc_first" != pending ]; then break; fi
+        _cc_start "$@"
+        if [ "$_cc_status" -eq 0 ] || [ -n "$_cc_started" ]; then break; fi
         if [ "$_cc_try" -ge "$_cc_tries" ]; then
-            while read -r _cc_first; do [ "$_cc_first" = pending ] || printf '%s\n' "$_cc_first"; done <"$_cc_log" >&2
+            printf '%s' "$_cc_said" >&2
             _cc_say "the container could not be started, $_cc_try times; the command has not run"
             _cc_report
             break
@@ -318,9 +362,7 @@ _cc_supervise() {
         _cc_debug "the container did not start (status $_cc_status); trying again"
         "$_cc_host/sleep" "$_cc_try"
         _cc_try=$((_cc_try + 1))
-        printf 'pending\n' >"$_cc_log"
     done
-    "$_cc_host/rm" -f "$_cc_log" "$_cc_log.pipe"
     exit "$_cc_status"
 }
 

@@ -39,6 +39,34 @@ proc conda_concept_set { name value } {
     }
 }
 
+# Take a variable away so that unloading brings back what it was. In Lmod, pushenv keeps the old value, which has to be
+# what its Tcl sees until the end; on unloading unsetenv does nothing.
+proc conda_concept_unset { name } {
+    set saved CONDA_CONCEPT_SAVED_$name
+    if {[info exists ::ModuleTool] && $::ModuleTool eq "Lmod"} {
+        if {[module-info mode load]} {
+            if {![info exists ::env($name)]} { return }
+            set old $::env($name)
+            pushenv $name {}
+            unsetenv $name
+            set ::env($name) $old
+        } elseif {[info exists ::env(__LMOD_STACK_$name)]} {
+            pushenv $name {}
+        }
+    } elseif {[module-info mode load]} {
+        if {[info exists ::env($name)]} {
+            setenv $saved $::env($name)
+            unsetenv $name
+        }
+    } elseif {[module-info mode unload] && [info exists ::env($saved)]} {
+        set old $::env($saved)
+        unsetenv $name $old
+        setenv $saved $old
+        set ::env($name) $old
+        conda_concept_forget $saved
+    }
+}
+
 # Unset in this interpreter. An element that it has not seen yet would not be unset, so it is set first.
 proc conda_concept_forget { name } {
     set ::env($name) {}
@@ -57,6 +85,9 @@ conda_concept_set CONDA_PREFIX $prefix
 conda_concept_set CONDA_DEFAULT_ENV {{ label | tcl }}
 {% for name, value in variables %}
 conda_concept_set {{ name | tcl }} {{ value | tcl }}
+{% endfor %}
+{% for name in unset %}
+conda_concept_unset {{ name | tcl }}
 {% endfor %}
 {% for name, value in paths %}
 prepend-path {{ name | tcl }} [string map [list {{ prefix | tcl }} $prefix] {{ value | tcl }}]

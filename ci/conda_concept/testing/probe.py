@@ -11,7 +11,7 @@ from conda_concept.errors import GateError, InputError, ToolError
 from conda_concept.run import CLEAN_ENVIRONMENT, find_tool, talking
 
 #: The modules of `inside` that the probe is made of, those that are imported first.
-SOURCES = ("isolate", "keeper", "elf", "survey", "checks", "probe")
+SOURCES = ("isolate", "keeper", "elf", "fitted", "survey", "checks", "probe")
 #: The probe speaks every five seconds; a node under heavy load is late, not silent.
 SILENCE = 120.0
 
@@ -77,7 +77,7 @@ def ordinary_user(name: str | None) -> tuple[int, int] | None:
 
 def drop_to(uid: int, gid: int) -> list[str]:
     """The words before a command that make it run as another user; see setpriv(1)."""
-    return [str(find_tool("setpriv")), f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
+    return [str(find_tool("setpriv")), f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--"]
 
 
 @dataclass(slots=True)

@@ -169,6 +169,17 @@ def status(ask: Ask, sha: str) -> Answer:
     return 201, {"id": len(ask.state.statuses), **ask.body}
 
 
+def combined(ask: Ask, sha: str) -> Answer:
+    """The last status of each context."""
+    last = {one["context"]: {"id": number, **one} for number, one in enumerate(ask.state.statuses) if one["sha"] == sha}
+    for one in last.values():
+        one.pop("sha")
+    url = f"{ask.base}/commits/{sha}/status"
+    repository = _repo(ask, ask.state.name)
+    known = {"sha": sha, "url": url, "state": "pending", "total_count": len(last), "repository": repository}
+    return 200, known | {"statuses": list(last.values())}
+
+
 def permission(ask: Ask, login: str) -> Answer:
     found = ask.state.people.get(login)
     if found is None:
@@ -288,6 +299,7 @@ def comment(ask: Ask, number: str) -> Answer:
 
 def edit(ask: Ask, number: str) -> Answer:
     found = _find(ask, number)
+    found.before.append(found.body)
     found.body = _checked(ask.body)
     return 200, _comment(ask, found)
 
@@ -383,6 +395,7 @@ ROUTES = (
     Route("GET", r"/pulls/(\d+)/files", "pull-requests", "read", files),
     Route("GET", r"/commits/([0-9a-f]{40})/pulls", "pull-requests", "read", pulls_of),
     Route("POST", r"/statuses/([0-9a-f]{40})", "statuses", "write", status),
+    Route("GET", r"/commits/([0-9a-f]{40})/status", "statuses", "read", combined),
     Route("GET", r"/collaborators/([^/]+)/permission", "metadata", "read", permission),
     Route("GET", r"/contents/(.+)", "contents", "read", contents),
     Route("GET", r"/actions/runs/(\d+)", "actions", "read", run),

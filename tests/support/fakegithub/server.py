@@ -16,6 +16,8 @@ from tests.support.fakegithub.state import State
 
 #: GitHub's own limits, which the description does not say.
 MAX_BODY = 65_536
+#: Seconds: longer than the tests' clients wait.
+SILENCE = 3.0
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Fault:
     """What goes wrong with requests that match: `kind` says how.
 
     before, after: 502 before or after the write. lost: the write is done, and the connection ends without an answer.
+    silent: the write is done, and no answer comes for a long time.
     secondary, rate: GitHub's limits. forbidden: 403. truncated: half of an artifact.
     """
 
@@ -154,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
             if refusal.status == 403:
                 fake.denied.append(f"{method} {path} with {ask.token or 'no token'}: {refusal}")
             self._json(refusal.status, {"message": str(refusal)}, {})
+            return
+        if self._fault(fake, method, path, "silent"):
+            self.close_connection = True
+            threading.Event().wait(SILENCE)
             return
         if self._fault(fake, method, path, "lost"):
             self.close_connection = True  # it is done, and nobody hears of it

@@ -63,6 +63,8 @@ class Comment:
     author: str
     body: str
     reactions: list[tuple[str, str]] = field(default_factory=list)
+    #: What it said before it was edited.
+    before: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -146,7 +148,8 @@ class State:
                 self.git("update-index", "--force-remove", path, env=index)
             else:
                 blob = self.git("hash-object", "-w", "--stdin", stdin=text.encode())
-                self.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
+                mode = "100755" if text.startswith("#!") else "100644"
+                self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=index)
         tree = self.git("write-tree", env=index)
         made = self.git("commit-tree", tree, "-m", message, *(["-p", parent] if parent else []))
         self.git("update-ref", f"refs/heads/{branch}", made)
