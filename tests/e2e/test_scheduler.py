@@ -208,6 +208,14 @@ def slow(machine: Machine) -> str:
     return "slow"
 
 
+def test_site_check_tries_a_job(machine: Machine) -> None:
+    done = machine.concept("site", "check", "--json")
+    found = {stage["name"]: stage for stage in json.loads(done.stdout)["stages"]}
+    assert found["executor"]["verdict"] == "ok", done.stderr
+    assert "a job in normal ran on " in found["executor"]["found"][0]["text"]
+    assert not list(machine.jobs.glob("site-check-*"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_leaves_no_job(machine: Machine, slow: str, number: signal.Signals) -> None:
     process, job = machine.running(slow)

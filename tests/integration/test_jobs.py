@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from conda_concept.errors import BuildError, BusyError, ConcError, RefusedError, SchedulerError
+from conda_concept.errors import BuildError, BusyError, ConcError, RefusedError, SchedulerError, ToolError
 from conda_concept.executor import tool
 from conda_concept.executor.jobs import Jobs
 from conda_concept.executor.note import Home, Note
 from conda_concept.executor.request import script as job_script
 from conda_concept.executor.scheduler import Scheduler
 from conda_concept.executor.task import Attempt, Task
+from conda_concept.executor.trial import trial
 from conda_concept.progress import Reporter
 from conda_concept.settings import PbsExecutor, Resources
 from conda_concept.store.door import RealDoor
@@ -108,6 +109,16 @@ def test_a_job_gets_what_it_asks_for_and_its_result_comes_back(jobs: Jobs, pbs: 
     assert lines[0] == "submitted job 1.gadi-pbs in queue normal: build x/1"
     assert "│ working" in lines
     assert list((jobs.folder / "build-x-1").iterdir()) == []
+
+
+def test_a_trivial_job_tries_a_sites_settings(jobs: Jobs, pbs: FakePbs, tmp_path: Path) -> None:
+    told = trial(replace(jobs, command=("/bin/echo", "conda-concept")), str(tmp_path))
+    assert told.startswith(f"a job in normal ran on {os.uname().nodename} in ")
+    assert told.endswith(" s: conda-concept --version")
+    assert "ncpus=1" in pbs.jobs()[0]["words"]
+    assert list(jobs.folder.iterdir()) == []
+    with pytest.raises(ToolError, match="does not see /no/such/root"):
+        trial(jobs, "/no/such/root")
 
 
 def test_the_log_is_shown_while_the_job_runs_and_cannot_command_the_runner(jobs: Jobs) -> None:

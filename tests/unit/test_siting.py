@@ -56,6 +56,16 @@ def test_a_machine_with_slurm_and_user_namespaces() -> None:
     assert "# executor:\n#   kind: pbs\n#   dialect: slurm\n" in site_file(draft(machine, Wishes()))
 
 
+@pytest.mark.parametrize("name", ["gadi", "slurm"])
+def test_the_executor_that_is_offered_can_be_taken(name: str) -> None:
+    text = site_file(draft(look(MACHINES[name]), Wishes()))
+    head, _, offered = text.partition("# executor:\n")
+    taken = head + "executor:\n" + offered.replace("# ", "", 1).replace("\n# ", "\n")
+    site = read_site(SourceText("x.yml", taken), {})
+    assert site.executor.kind == "pbs"
+    assert site.executor.dialect == {"gadi": "pbspro", "slurm": "slurm"}[name]
+
+
 def test_a_machine_that_lacks_everything_says_what_is_missing() -> None:
     missing = " ".join(draft(look(BARE), Wishes()).missing)
     for word in ("squashfs-tools", "bubblewrap", "util-linux", "a runtime", "Lmod", "user namespaces"):

@@ -52,11 +52,19 @@ def _check(context: Context, arguments: argparse.Namespace) -> int:
     site = context.site
     user = ordinary_user(site.test_user)
     ground = Ground(site, context.repository, user, context.reporter, context.environ, context.workers)
-    # The executor's own trial goes here: a function that runs a trivial job and returns what to say about it.
-    job = None
-    checked = site_check(ground, job, keep=arguments.keep)
+    checked = site_check(ground, lambda: _job(context), keep=arguments.keep)
     context.emit(plain(checked) | {"wrong": checked.wrong}, checked_text(checked))
     return ToolError.exit_code if checked.wrong else 0
+
+
+def _job(context: Context) -> str:
+    """A trivial job of the site's scheduler; the nearest folder above the root that is there, it has to see too."""
+    from conda_concept.executor.trial import trial
+
+    if context.jobs is None:
+        return "builds run in place"
+    root = Path(context.site.root)
+    return trial(context.jobs, str(next(one for one in (root, *root.parents) if one.is_dir())))
 
 
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
