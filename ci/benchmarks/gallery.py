@@ -24,15 +24,18 @@ from realdata import RealData
 
 from conda_concept.changes import diff
 from conda_concept.explain import ExplainedError
-from conda_concept.lockfile import dumps
+from conda_concept.lockfile import digest, dumps
 from conda_concept.locking import Wish, solve
+from conda_concept.model import ImageFact, Release, ReleaseRecord, Source
 from conda_concept.progress import Reporter
 from conda_concept.render import pullrequest
 from conda_concept.render.diff import Heading
+from conda_concept.render.notes import Noted, release_notes
 from conda_concept.render.request import Opened, answer
 from conda_concept.repository import Repository
 from conda_concept.requesting import Asked
 from conda_concept.run import CLEAN_ENVIRONMENT, leave, run
+from conda_concept.settings import Config
 from conda_concept.solver import Settings
 from conda_concept.steps.look import Looker
 from conda_concept.steps.request import tell
@@ -83,6 +86,45 @@ def refreshed(data: RealData) -> str:
     locks = [real_lock(data, step) for step in (steps[2], steps[-1])]
     found = diff(locks[0], locks[1], spec_of(steps[-1].environment), PLATFORM)
     return pullrequest.changes("analysis3", HEADING, [found])
+
+
+def notes(data: RealData) -> str:
+    """The release notes of that quarter, as users of the real analysis3 would have got them."""
+    steps = data.steps
+    old, new = (real_lock(data, step) for step in (steps[0], steps[-1]))
+    config = read_config()
+    spec = replace(spec_of(steps[-1].environment), config=config)
+    image = ImageFact("5f2b8c0d" * 8, 5_301_000_000, 289_524, 10_000_000_000, "zstd")
+    record = ReleaseRecord(
+        release=Release("analysis3", config.version, "1a2b3c4d"),
+        prefix="",
+        platform=PLATFORM,
+        packages=len(new.on(PLATFORM)),
+        lock_digest=digest(new, PLATFORM),
+        spec_digest="",
+        builder="",
+        built_at="",
+        source=Source(),
+        image=image,
+        files=(),
+        commands=(),
+    )
+    found = (diff(old, new, spec, PLATFORM),)
+    noted = Noted(record, config, found, "analysis3-26.03", None, "/g/data/hh5/public/modules", "conda_concept")
+    return release_notes(noted)
+
+
+def read_config() -> Config:
+    """That of analysis3 here."""
+    return Repository(TOP).spec("analysis3").config
+
+
+def transcript() -> dict[str, str]:
+    """The checklist while a candidate can be tried, out of the transcript that the tests wrote."""
+    text = (TOP / ".cache" / "quarter.md").read_text("utf-8")
+    part = re.split(r"\n## \d", text.partition("## 6. ")[2])[0]
+    lines = [line[2:] for line in part.splitlines() if line.startswith(">")]
+    return {"quarter": text, "release-checklist": "\n".join(lines) + "\n"}
 
 
 def unsolvable(data: RealData) -> str:
@@ -189,7 +231,8 @@ def write() -> None:
     """All texts anew; their pictures go."""
     with tempfile.TemporaryDirectory() as work:
         data = RealData.unpack(Path(work))
-        comments = {"quarterly-refresh": refreshed(data), "unsolvable": unsolvable(data)}
+        comments = {"quarterly-refresh": refreshed(data), "release-notes": f"\n{notes(data)}"}
+        comments |= {"unsolvable": unsolvable(data), **transcript()}
         comments |= {f"request-{name}": requested(data, name) for name in ("convertdate", "psyplot")}
     comments |= chosen(kept(DEMO), FROM_DEMO) | chosen(kept(TESTS), FROM_TESTS)
     comments |= chosen(kept(REQUESTS), FROM_REQUESTS)

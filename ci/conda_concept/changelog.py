@@ -83,7 +83,7 @@ def _link(cause: Cause, home: str) -> str:
 
 def _cause(cause: Cause, home: str) -> str:
     link = _link(cause, home)
-    by = f" by {markdown(cause.author)}" if cause.author else ""
+    by = f" by {markdown(cause.author)}" if cause.author and not cause.author.endswith("[bot]") else ""
     return f"{markdown(cause.title)} ({link}{by})"
 
 

@@ -62,6 +62,11 @@ class Layout:
         return self.apps / "history.jsonl"
 
     @property
+    def notices(self) -> Path:
+        """What loading a label says about its end, a file a label; its modulefile shows it."""
+        return self.apps / "notices"
+
+    @property
     def runtime(self) -> Path:
         """What the container runtimes need beside the images (the base image)."""
         return self.apps / "runtime"
@@ -109,6 +114,10 @@ class Layout:
     def keep(self, release: Release) -> Path:
         """A file that pins a release: `prune` leaves it alone as long as this is there. Its text says why."""
         return self.prefix(release) / "keep"
+
+    def notice(self, label: str) -> Path:
+        """The notice of a label."""
+        return self.notices / label
 
     def alias(self, name: str) -> Path:
         """The symlink of an alias: `analysis3-23.04`, `analysis3`."""

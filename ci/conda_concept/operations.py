@@ -42,6 +42,8 @@ class StoreState:
     #: Candidates that can be tried: module name (`analysis3-pr12`) and the target of its symlink.
     candidates: Mapping[str, str] = field(default_factory=dict)
     temporaries: tuple[str, ...] = ()
+    #: What loading a label says about its end: label and text.
+    notices: Mapping[str, str] = field(default_factory=dict)
     #: Container bases by folder name, each with the releases whose launchers name it.
     bases: Mapping[str, frozenset[Release]] = field(default_factory=dict)
 
@@ -154,6 +156,29 @@ class WriteModulerc:
 
 
 @dataclass(frozen=True, slots=True)
+class SetNotice:
+    """Let loading a label say that it goes away."""
+
+    label: str
+    text: str
+    before: str | None
+
+    def __str__(self) -> str:
+        return f"loading {self.label} says: {self.text.strip()}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropNotice:
+    """Let loading a label say nothing more about its end."""
+
+    label: str
+    before: str
+
+    def __str__(self) -> str:
+        return f"loading {self.label} says nothing about its end any more"
+
+
+@dataclass(frozen=True, slots=True)
 class AppendEvent:
     """Add a line to the history."""
 
@@ -214,7 +239,18 @@ class SplitHistory:
         return "set the unreadable lines of the history aside"
 
 
-Switch = SetAlias | DropAlias | SetModule | DropModule | SetCandidate | DropCandidate | WriteModulerc | AppendEvent
+Switch = (
+    SetAlias
+    | DropAlias
+    | SetModule
+    | DropModule
+    | SetCandidate
+    | DropCandidate
+    | WriteModulerc
+    | SetNotice
+    | DropNotice
+    | AppendEvent
+)
 """Operations that are prepared first and then take effect by one rename or unlink each."""
 
 Operation = Switch | RemoveRelease | RemoveTemporary | RemoveBase | SetMode | SplitHistory

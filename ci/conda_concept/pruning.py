@@ -31,6 +31,8 @@ class Pruning:
     now: dt.datetime
     in_use: Mapping[Release, str]
     closed: frozenset[Release] = frozenset()
+    #: Labels that were retired: none of their builds stays to be rolled back to.
+    retired: frozenset[str] = frozenset()
 
     def judgements(self) -> tuple[Judgement, ...]:
         """Keep or remove, for every release directory, in the order of the state."""
@@ -71,6 +73,8 @@ class Pruning:
         if days < self.retention.grace_days:
             why = f"was published until {days:.1f} days ago; stays {self.retention.grace_days:g} days"
             return Judgement(release, keep=True, why=why)
+        if release.label in self.retired:
+            return Judgement(release, keep=False, why=f"retired; its names went {days:.0f} days ago")
         if rank < self.retention.keep_builds:
             return Judgement(release, keep=True, why=f"one of the last {self.retention.keep_builds} of {release.label}")
         return Judgement(release, keep=False, why=f"replaced {days:.0f} days ago")

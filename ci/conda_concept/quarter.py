@@ -21,6 +21,7 @@ ISSUES = "release"
 #: The choices of the form's field `packages`.
 REFRESH, KEEP = "Refresh everything", "Keep the packages that are there"
 _VERSION = re.compile(r"[0-9]{2}\.(0[1-9]|1[0-2])")
+_FIXED = re.compile(rf"{_VERSION.pattern}\.[0-9]{{1,3}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def wanted(filled: Filled) -> Wanted:
     problems = [
         f"`{name}`: {problem}"
         for name, value in found.items()
-        if (value or name == "version") and (problem := _not_a_version(value))
+        if (value or name == "version") and (problem := _not_a_version(value, fixed=name == "stable"))
     ]
     if problems:
         raise InputError("the form asks for a version that cannot be:", problems=problems)
@@ -61,8 +62,9 @@ def wanted(filled: Filled) -> Wanted:
     )
 
 
-def _not_a_version(text: str) -> str:
-    if _VERSION.fullmatch(text):
+def _not_a_version(text: str, *, fixed: bool) -> str:
+    """Why a text is no version; `fixed`: it may have a fix level, as a version that is there may."""
+    if _VERSION.fullmatch(text) or (fixed and _FIXED.fullmatch(text)):
         return ""
     shown = text[:20]
     if re.fullmatch(r"[0-9]{2}\.[0-9]", text):
@@ -171,14 +173,12 @@ class Progress:
     issue: int
     opener: str
     home: str
-    branch: str = ""
     pull: PullFacts | None = None
     building: Building = ""
     said: str = ""
     diff: str = ""
     build: str = ""
     trial: Trial | None = None
-    tag: str = ""
     page: str = ""
     is_open: bool = True
 

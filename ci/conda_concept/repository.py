@@ -9,7 +9,7 @@ from conda_concept.document import MAX_BYTES, Problems, SourceText, parse
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.model import Spec
 from conda_concept.run import CLEAN_ENVIRONMENT, CommandError, Finished, run
-from conda_concept.settings import Site
+from conda_concept.settings import Config, Site
 from conda_concept.site import read_site
 from conda_concept.spec import ENVIRONMENT_NAME, read_spec
 
@@ -69,6 +69,10 @@ class Repository:
         labels = {ref.rpartition("/")[2]: ref for ref in sorted(found)}
         pattern = re.compile(rf"{re.escape(name)}-[0-9]{{2}}\.[0-9]{{2}}")
         return tuple((label, labels[label]) for label in sorted(labels, reverse=True) if pattern.fullmatch(label))
+
+    def configs(self) -> dict[str, Config]:
+        """The configs of all environments, by name."""
+        return {name: self.spec(name).config for name in self.environments()}
 
     def tests(self, name: str) -> dict[str, str]:
         """The environment's own test files: path below its `tests/` to text."""
@@ -136,32 +140,47 @@ class Repository:
             return None
         return self._git("cat-file", "blob", f"{commit}:{path}").stdout
 
-    def locked_version(self, name: str, ref: str = "HEAD") -> str:
-        """The version whose lock a commit has; empty where there is no lock yet, or a config that nobody can read.
-
-        That is the version which config.yml had when the lock was committed last.
-        """
-        folder = f"environments/{name}"
-        last = self.locked_commit(name, ref)
-        if not last or not self._git("ls-tree", "--name-only", last, "--", f"{folder}/config.yml").stdout.strip():
+    def version_at(self, name: str, ref: str) -> str:
+        """The version that an environment's config asked for at a commit; empty where it cannot be read."""
+        path = f"environments/{name}/config.yml"
+        try:
+            commit = self.commit(ref)
+        except NotFoundError:
             return ""
-        text = self._git("cat-file", "blob", f"{last}:{folder}/config.yml").stdout
+        if not self._git("ls-tree", "--name-only", commit, "--", path).stdout.strip():
+            return ""
+        text = self._git("cat-file", "blob", f"{commit}:{path}").stdout
         document = parse(SourceText("config.yml", text), Problems())
         found = document.data.get("version") if isinstance(document.data, dict) else None
         return found if isinstance(found, str) else ""
 
-    def locked_commit(self, name: str, ref: str = "HEAD") -> str:
-        """The commit that changed the lock of an environment last; empty where there is none."""
-        path = f"environments/{name}/conda-lock.yml"
-        return self._git("log", "-1", "--format=%H", self.commit(ref), "--", path).stdout.strip()
+    def released(self, name: str, ref: str = "HEAD") -> str:
+        """The last commit that the release job made for an environment, or that changed its lock; empty for none.
+
+        A release whose lock is the one before (another description, say) leaves its line in the changelog only.
+        """
+        start = self.commit(ref)
+        lock = f"environments/{name}/conda-lock.yml"
+        log = ("log", "--first-parent", "--format=%H %s")
+        touched = self._git(*log, "-1", start, "--", lock).stdout.partition(" ")[0]
+        subject = re.compile(rf"([0-9a-f]{{40}}) Release {re.escape(name)}-[0-9.]+, build [0-9a-f]{{8}} \[skip ci\]")
+        said = self._git(*log, "-E", f"--grep=^Release {name}-[0-9.]+, build", start).stdout.splitlines()
+        written = next((found[1] for line in said if (found := subject.fullmatch(line))), "")
+        return written if written and (not touched or self.is_ancestor(touched, written)) else touched
+
+    def locked_version(self, name: str, ref: str = "HEAD") -> str:
+        """The version whose lock a commit has; empty where there is no lock yet."""
+        last = self.released(name, ref)
+        return self.version_at(name, last) if last else ""
 
     def lock_before(self, name: str, version: str) -> tuple[str, str] | None:
-        """The last lock that was committed for another version than this one, and that version; None for the first."""
-        path = f"environments/{name}/conda-lock.yml"
-        for sha in self._git("log", "--format=%H", "HEAD", "--", path).stdout.split():
-            found = self.locked_version(name, sha)
-            if found not in ("", version) and (text := self.lock_text_at(name, sha)) is not None:
-                return found, text
+        """The version before this one, and its last lock; None for the first version."""
+        path = f"environments/{name}/config.yml"
+        for sha in self._git("log", "--first-parent", "--format=%H", "HEAD", "--", path).stdout.split():
+            found = self.version_at(name, f"{sha}^")
+            if found not in ("", version):
+                text = self.lock_text_at(name, f"{sha}^")
+                return (found, text) if text is not None else None
         return None
 
     def commit(self, ref: str) -> str:
@@ -210,9 +229,9 @@ class Repository:
         return True
 
     def since_locked(self, name: str) -> tuple[str, ...]:
-        """The commits of the main line that changed an environment after its lock was last committed, oldest first."""
+        """The commits of the main line that changed an environment after it was last released, oldest first."""
         path = f"environments/{name}"
-        last = self._git("log", "-1", "--first-parent", "--format=%H", "--", f"{path}/conda-lock.yml").stdout.strip()
+        last = self.released(name)
         span = f"{last}..HEAD" if last else "HEAD"
         found = self._git("log", "--first-parent", "--reverse", "--format=%H", span, "--", path)
         return tuple(found.stdout.split())

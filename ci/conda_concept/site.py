@@ -1,10 +1,13 @@
 """A site file to a `Site`: one machine's settings, checked."""
 
+import datetime as dt
 import posixpath
 import re
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conda_concept.document import Document, Problems, SourceText, parse, validate
+from conda_concept.errors import InputError
 from conda_concept.model import Place
 from conda_concept.settings import Site
 
@@ -73,3 +76,14 @@ def names_in(source: SourceText) -> tuple[frozenset[str], frozenset[str]]:
     found = {key: {match[1] for match in _VARIABLE.finditer(str(data[key]))} for key in _EXPANDED if key in data}
     shared = frozenset().union(*(names for key, names in found.items() if key != "scratch"))
     return shared, frozenset(found.get("scratch", ())) - shared
+
+
+def zone(name: str) -> dt.tzinfo:
+    """The time zone of a site, by its name; `InputError` where this machine does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(
+            f"`time_zone: {name}` is no name of a time zone that this machine knows.",
+            hint="Names are as in /usr/share/zoneinfo: Australia/Sydney. Is the package `tzdata` installed?",
+        ) from error

@@ -1,5 +1,7 @@
 """One whole quarter through the real workflow files: an issue, a candidate, a release, a fix of the version before."""
 
+import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,13 +11,13 @@ import pytest
 
 from conda_concept.localchannel import index, write_package
 from tests.e2e.conftest import unmount_all
-from tests.support.fakegithub import FakeGitHub, Issue, State
+from tests.support.fakegithub import FakeGitHub, Fault, Issue, Pull, State
 from tests.support.forge import CONFIG, TOP, Forge, make_channel
 from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
 
 FORM = ".github/ISSUE_TEMPLATE/release.yml"
-SPEC, CONFIGURATION = (f"environments/tiny/{name}.yml" for name in ("environment", "config"))
+SPEC, CONFIGURATION, LOCK = (f"environments/tiny/{name}.yml" for name in ("environment", "config", "conda-lock"))
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 BODY = """\
 ### Environment
@@ -62,6 +64,11 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
                 ),
             }
             state.commit("main", files, "Ask for hello")
+            fake.faults.append(Fault("POST", "/assets$", "before", times=3))
+            ran = forge.push()
+            assert ran.jobs["Release tiny"] == "failure", ran.log
+            assert "running the job again announces it" in ran.log or "Run the job again" in ran.log, ran.log
+            assert [one.draft for one in state.releases] == [True]  # users have it, and nobody is told yet
             ran = forge.push()
             assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
             channel = root / "channels" / "conda-forge"
@@ -120,28 +127,62 @@ def test_the_first_release_of_a_version_is_tagged_and_announced(forge: Forge) ->
 def test_a_whole_quarter_and_the_whole_of_it_again(
     forge: Forge, ordinary_user: OrdinaryUser, envmodules_init: Path
 ) -> None:
-    state, before = forge.state, modules(forge)
-    start = writes(forge)
-    issue = state.open_issue(
-        "maintainer", "Release tiny", BODY.format(version="26.10", stable="_No response_"), ["release"]
-    )
+    state, before, told, start = forge.state, modules(forge), Transcript(forge), writes(forge)
+    text = BODY.format(version="26.10", stable="_No response_")
+    issue = state.open_issue("maintainer", "Release tiny", text, ["release"])
+    told.part("Before", listed(before))
+    pull = prepared(forge, issue, told)
+    assert modules(forge) == before
+    # What the checklist says that one should type, typed by an ordinary user.
+    load = checklist(forge, issue).partition("```sh\n")[2].partition("\n```")[0].splitlines()[:2]
+    said = ordinary_user.bash("\n".join([f". {envmodules_init}", *load, "hello"])).stdout
+    assert said.split()[:2] == ["hello", "3.0"]
+
+    released(forge, issue, pull, told)
+    after = modules(forge)
+    assert after["tiny-unstable"] == "tiny-26.10"
+    assert after["tiny"] == after["tiny-unstable"].replace("26.10", "26.07")
+    assert after["tiny-26.07"] == before["tiny-26.07"]
+
+    once = writes(forge) - start
+    forge.issue(issue)
+    forge.ended()
+    forge.push()
+    forge.ended("Release")
+    assert state.dispatches == []
+    assert writes(forge) - start == once
+    told.part("After", listed(after))
+    told.part("And again", f"The whole quarter asked for {once} changes at GitHub's API. Every event once more: 0.")
+    told.compare()
+
+
+def prepared(forge: Forge, issue: Issue, told: "Transcript") -> Pull:
+    """From the form to a candidate that can be tried."""
+    state = forge.state
+    told.part("1. Somebody fills in the form", quoted("maintainer", issue.body))
     for _ in range(2):
         ran = forge.issue(issue)
         assert ran.jobs == {"Go on": "success"}, ran.log
     (pull,) = [one for one in state.pulls.values() if one.head_branch == "release/tiny-26.10"]
     config = state.text(CONFIGURATION, pull.head_sha)
     assert 'version: "26.10"  # the quarter\nstable: "26.07"\nrefresh: "26.10"\n' in config
+    told.part("2. A minute later", quoted("conda-concept, in the issue", checklist(forge, issue)))
+    told.part(f"3. The pull request: {pull.title}", quoted("conda-concept", pull.body))
     assert len(state.dispatches) == 1
     build_everything(forge)
+    (diff,), (build,) = state.said(pull.number, "diff:tiny"), state.said(pull.number, "build:tiny")
+    assert "tiny-26.10 starts anew: everything was free to move" in diff
+    told.part("4. What would change", quoted("conda-concept, in the pull request", diff))
+    told.part("5. Built and tested", quoted("conda-concept, in the pull request", build))
     assert "tiny-26.10-rc1" in checklist(forge, issue)
+    told.part("6. The candidate can be tried", quoted("conda-concept, in the issue", checklist(forge, issue)))
     assert state.status(pull.head_sha)[0] == "success"
-    assert modules(forge) == before
+    return pull
 
-    # What the checklist says that one should type, typed by an ordinary user.
-    load = checklist(forge, issue).partition("```sh\n")[2].partition("\n```")[0].splitlines()[:2]
-    said = ordinary_user.bash("\n".join([f". {envmodules_init}", *load, "hello"])).stdout
-    assert said.split()[:2] == ["hello", "3.0"]
 
+def released(forge: Forge, issue: Issue, pull: Pull, told: "Transcript") -> None:
+    """From the merge to the closed issue."""
+    state = forge.state
     tip = state.merge(pull.number)
     ran = forge.push()
     assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
@@ -150,22 +191,137 @@ def test_a_whole_quarter_and_the_whole_of_it_again(
     for _ in range(2):
         forge.ended("Release")
     assert issue.state == "closed"
-    after = modules(forge)
-    assert after["tiny-unstable"] == "tiny-26.10"
-    assert after["tiny"] == "tiny-26.07"
-    assert after["tiny-26.07"] == before["tiny-26.07"]
     assert state.git("rev-parse", "refs/tags/tiny-26.10^") == tip
+    assert state.git("rev-parse", "refs/tags/tiny-26.10") == state.git("rev-parse", "refs/heads/tiny-26.10")
     release = state.releases[-1]
     assert [one.name for one in release.assets] == [
         f"tiny-26.10.{end}"
         for end in ("conda-lock.yml", "linux-64.explicit.txt", "cdx.json", "release.json", "tests.xml", "SHA256SUMS")
     ]
+    for asset in release.assets:  # what was attached is what its checksum says
+        digest = hashlib.sha256(asset.data).hexdigest()
+        assert asset.name.endswith("SUMS") or f"{digest}  {asset.name}" in release.assets[-1].data.decode()
+    assert release.assets[0].data.decode().rstrip("\n") == state.text(LOCK, "refs/tags/tiny-26.10")
+    assert "- 1 that nobody asks for by name" in release.body  # greeting, which hello brings
+    assert "- hello `2.0` → `3.0`" in release.body
+    (merged,) = state.said(pull.number, "release:tiny")
+    told.part("7. Somebody merges it", quoted("conda-concept, in the pull request", merged))
+    commit = state.git("show", "-s", "--format=%s", "refs/tags/tiny-26.10")
+    tag = f"Tag and branch `tiny-26.10` at the commit “{commit}”"
+    assets = "\n".join(f"| {one.name} | {len(one.data):,} |" for one in release.assets)
+    told.part("8. Tag, branch and release notes", f"{tag}.\n\n{quoted('the GitHub Release', release.body)}")
+    told.part("9. Attached", f"| file | bytes |\n|---|--:|\n{assets}")
+    told.part("10. The issue is closed", quoted("conda-concept, in the issue", checklist(forge, issue)))
 
-    once = writes(forge) - start
+
+def test_a_fix_of_the_version_before_touches_that_version_only(forge: Forge) -> None:
+    state, before = forge.state, modules(forge)
+    lock, published = state.text(LOCK), len(state.releases)
+    branch = "tiny-26.07"
+    spec = state.text(SPEC, f"refs/heads/{branch}") + "\n  - world\n"
+    pull = state.open_pull("maintainer", {SPEC: spec}, base=branch)
+    forge.report(forge.pull_request(pull))
+    (diff,) = state.said(pull.number, "diff:tiny")
+    assert "### tiny-26.07: 1 package changes" in diff  # hello stays at 2.0 there
+    for ran in forge.dispatched():
+        assert ran.jobs == {"Guard": "success", "Build tiny": "success", "Last word": "success"}, ran.log
+    (build,) = state.said(pull.number, "build:tiny")
+    assert f"module load conda_concept/tiny-pr{pull.number}" in build
+    state.merge(pull.number)
+    ran = forge.push(branch)
+    assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
+    assert "built once more" not in ran.log
+    after = modules(forge)
+    assert {name for name in after if after[name] != before.get(name)} == {branch}
+    assert state.text(LOCK) == lock
+    assert "name: world" in state.text(LOCK, f"refs/heads/{branch}")
+    assert len(state.releases) == published
+    assert forge.push(branch).jobs.get("Release tiny") is None
+
+    wrong = state.text(CONFIGURATION, f"refs/heads/{branch}").replace("26.07", "26.08")
+    state.merge(state.open_pull("maintainer", {CONFIGURATION: wrong + "\n"}, base=branch).number)
+    ran = forge.push(branch)
+    assert ran.jobs["Release tiny"] == "failure"
+    assert "it is for fixes of tiny-26.07 alone" in ran.log
+    assert modules(forge) == after
+
+
+def test_a_version_that_goes_away_says_so_when_it_is_loaded(
+    forge: Forge, ordinary_user: OrdinaryUser, envmodules_init: Path, lmod_init: Path
+) -> None:
+    state, before = forge.state, modules(forge)
+    config = state.text(CONFIGURATION) + '\nretire: {"26.07": 2099-12-31}\n'
+    state.merge(state.open_pull("maintainer", {CONFIGURATION: config}).number)
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert "nothing to build" in ran.log
+    assert forge.push().jobs.get("Release tiny") is None
+    assert modules(forge) == before
+    ran = forge.run("maintenance.yml", "schedule", {"schedule": "17 15 * * *"})
+    assert ran.jobs.get("Prune and verify") == "success", ran.log
+    use = f"module use {forge.store}/modules"
+    for init in (envmodules_init, lmod_init):
+        for version, warned in (("26.07", True), ("26.10", False)):
+            script = f". {init}; {use}; module load conda_concept/tiny-{version}; hello; module unload conda_concept"
+            done = ordinary_user.bash(script)
+            assert done.stdout.startswith("hello ")
+            assert ("goes away after 31 December 2099" in done.stderr) == warned, done.stderr
+            assert done.stderr.count("goes away") <= 1
+
+
+def test_a_form_from_outside_starts_nothing(forge: Forge) -> None:
+    state = forge.state
+    issue = state.open_issue("stranger", "Release $(id)`id`", BODY.format(version="26.12", stable=""), ["release"])
+    before = writes(forge)
     forge.issue(issue)
-    forge.say(issue, "maintainer", "thanks!")
-    forge.ended()
-    forge.push()
-    forge.ended("Release")
-    assert state.dispatches == []
-    assert writes(forge) - start == once
+    ran = forge.issue(issue)
+    assert ran.jobs == {"Go on": "success"}, ran.log
+    assert writes(forge) == before + 1
+    (answer,) = state.said(issue.number, "answer:command")
+    assert "ask a maintainer" in answer
+    other = state.open_issue("maintainer", "About something else", "text", ["bug"])
+    assert forge.issue(other).jobs == {}
+
+
+# --- the example that is kept ---------------------------------------------------------------------------------------
+
+
+def quoted(who: str, text: str) -> str:
+    """What somebody wrote, told apart from the transcript itself."""
+    shown = "\n".join(f"> {line}".rstrip() for line in text.rstrip("\n").split("\n"))
+    return f"**{who}:**\n\n{shown}"
+
+
+def listed(names: dict[str, str]) -> str:
+    """What `module avail` and `envs/` lead to."""
+    rows = "\n".join(f"| `conda_concept/{name}` | `{to}` |" for name, to in names.items())
+    return f"| name | means |\n|---|---|\n{rows}"
+
+
+class Transcript:
+    """One quarter as people see it. `.github/gallery/quarter.md` is one that is kept."""
+
+    def __init__(self, forge: Forge) -> None:
+        self.forge = forge
+        self.parts = ["# One whole quarter", "What the real workflow files wrote when the tests ran them."]
+
+    def part(self, title: str, text: str) -> None:
+        text = text.replace(str(self.forge.root / "store"), "/g/data/hh5/public")
+        text = text.replace(self.forge.fake.url, "https://github.com")
+        self.parts.append(f"## {title}\n\n{text}")
+
+    def compare(self) -> None:
+        """Write it, for the gallery; the example that is kept has to have the same parts and the same sentences."""
+        text = "\n\n".join(self.parts) + "\n"
+        folder = TOP / ".cache"
+        folder.mkdir(exist_ok=True)
+        (folder / "quarter.md").write_text(text, "utf-8")
+        kept = (TOP / ".github" / "gallery" / "quarter.md").read_text("utf-8")
+        assert plain(kept) == plain(text), "it reads differently now: cp .cache/quarter.md .github/gallery/"
+
+
+def plain(text: str) -> list[str]:
+    """Without what is another number every time: digests, bytes, seconds, dates, and which imports were slow."""
+    text = re.sub(r"(?s)> <details><summary>Slowest.*?</details>", "", text)
+    text = re.sub(r"(?m)<sub>.*</sub>$", "", text)
+    return re.findall(r"[A-Za-z]{3,}", re.sub(r"`[^`\n]*`|[0-9a-f]{8,}|\([^)\n]*\)", "", text))

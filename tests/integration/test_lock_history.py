@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import lzma
+import re
 import shutil
 import subprocess
 import sys
@@ -339,3 +340,35 @@ def test_a_prefix_is_duplicated_exactly(data: RealData, tmp_path: Path) -> None:
     assert digest(made.lock, "linux-64") == digest(real, "linux-64")
     assert [request.text for request in made.spec.requests] == ["zarr >=3.2"]
     assert any("frisky==0.1.0" in note for note in made.notes)
+
+
+def test_the_whole_history_as_one_quarter_can_be_read(data: RealData) -> None:
+    """From the second step to the last: 690 packages of 1,443 move, and each stands in one place."""
+    (spec, new), (_, old) = step(data, 26), step(data, 2)
+    moved = [one for one in diff(old, new, spec, "linux-64").changes if one.kind == "upgrade" and one.requested]
+    names = tuple(one.name for one in moved if not one.demanded)[:3]
+    spec = replace(spec, config=spec.config.model_copy(update={"key_packages": names}))
+    found = diff(old, new, spec, "linux-64")
+    text = comment(Heading("analysis3-26.06"), [found])
+    assert len(found.changes) == 690
+    assert len(text) <= 60_000
+    assert len(text.split("<details>")[0].splitlines()) < 160  # what is open is read to its end
+    order = [
+        "92 added, 30 removed, 31 downgraded, 334 upgraded, 203 rebuilt. 1,381 → **1,443** packages",
+        "| area | removed | downgraded | major | upgraded | added | rebuilt |",
+        "| Geospatial |",
+        "| R | 5 |",
+        "**Gone, and asked for before or still used**",
+        "**Asked for**",
+        "**Packages that many use**",
+        "**Downgraded**",
+        "**Another major version or channel, and in environment.yml**",
+        "<details><summary>Python itself: ",
+        "<details><summary>Other libraries and programs: ",
+    ]
+    places = [text.find(part) for part in order]
+    assert -1 not in places, [part for part, place in zip(order, places, strict=True) if place < 0]
+    assert places == sorted(places)
+    rows = re.findall(r"(?m)^\| [^|\s]+ \| ([^|]+) \|", text)
+    shown = [re.sub(r"\[([^]]+)\]\(.*\)", r"\1", row) for row in rows if row not in ("removed", "package")]
+    assert len(shown) == len(set(shown))

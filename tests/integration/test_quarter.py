@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conda_concept.cli import run
 from conda_concept.conversation import marker
 from conda_concept.errors import ConcError, InputError, RefusedError
 from conda_concept.github import Hub, Surroundings, issues, releases
@@ -17,7 +18,8 @@ from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.progress import Reporter
 from conda_concept.quarter import Wanted
 from conda_concept.repository import Repository
-from conda_concept.steps.quarter import Attended, Office, zone
+from conda_concept.site import zone
+from conda_concept.steps.quarter import Attended, Office
 from conda_concept.steps.quarterwork import Rehearsal
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, State
 from tests.support.fakegithub.state import BOT, Comment
@@ -331,6 +333,17 @@ def test_a_second_issue_for_the_same_version_is_led_to_the_first(world: World) -
     assert len(world.state.pulls) == 1
 
 
+def test_a_strangers_issue_does_not_stand_in_the_way(world: World) -> None:
+    world.open("stranger")
+    mine = world.open()
+    world.opened(mine)
+    assert "release/tiny-26.10" in world.checklist(mine)
+    world.state.issues.clear()
+    world.open("stranger")
+    world.attend("schedule")
+    assert [one.author for one in world.state.issues.values()] == ["stranger", BOT]
+
+
 def test_a_branch_of_that_name_about_something_else_stops_it(world: World) -> None:
     world.state.commit("release/tiny-26.10", {"README.md": "mine\n"}, start="refs/heads/main")
     issue = world.open()
@@ -456,4 +469,16 @@ def test_nothing_is_done_for_other_events(world: World) -> None:
         world.office().attend("push", {}, NOW)
     issue = world.state.open_issue("maintainer", "Release ", body(), [])  # without the form's label
     world.opened(issue)
+    assert world.fake.writes == 0
+
+
+def test_a_rehearsal_asks_nobody(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout = str(world.office().main.root)
+    words = ["release", "tiny", "26.10", "--repository", checkout]
+    assert run([*words, "--dry-run"], {}) == 0
+    assert '+stable: "26.07"' in capsys.readouterr().out
+    assert run(words, {}) == InputError.exit_code
+    assert "`--dry-run` needs neither" in capsys.readouterr().err
+    assert run(["release", "tiny", "26.1", "--repository", checkout, "--dry-run"], {}) == InputError.exit_code
+    assert "write 26.10 for October" in capsys.readouterr().err
     assert world.fake.writes == 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from benchmarks.storekit import (
     ASKED,
     START,
+    Dead,
     FaultyDoor,
     broken,
     build,
@@ -25,10 +27,10 @@ from benchmarks.storekit import (
     release,
     silent,
 )
-from conda_concept.errors import BusyError, GateError, InputError, NotFoundError, RefusedError, SpaceError
+from conda_concept.errors import BusyError, ConcError, GateError, InputError, NotFoundError, RefusedError, SpaceError
 from conda_concept.model import Verdict
 from conda_concept.record import verdict_to_text
-from conda_concept.settings import Retention
+from conda_concept.settings import Config, Retention
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.list_ import list_history, list_releases
 from conda_concept.steps.prune import prune
@@ -514,3 +516,75 @@ def test_nobody_is_asked_twice(store: Store) -> None:
     asked = Asked(who="someone@else", wait=0.0)
     assert publish_release(store, ONE, "23.01", asked, silent()).operations == ()
     assert [event.who for event in list_history(store)] == ["tester@here"] * 2
+
+
+# --- versions that go away ----------------------------------------------------------------------------------------
+
+
+def at(store: Store, day: str) -> Store:
+    moment = dt.datetime.fromisoformat(f"{day}T12:00:00+00:00")
+    return replace(store, now=lambda: moment)
+
+
+def retiring(day: str, version: str = "23.01") -> dict[str, Config]:
+    return {"analysis3": Config(version="23.04", retire={version: dt.date.fromisoformat(day)}, contact="the help desk")}
+
+
+def test_a_version_warns_until_its_day_then_loses_its_names_and_goes_after_the_grace(store: Store) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())  # nothing means 23.01 but its own label
+    notice = store.layout.notice(OLD.label)
+    kept = Retention(grace_days=10, keep_builds=9)
+    store = replace(store, site=store.site.model_copy(update={"retention": kept}))
+    prune(at(store, "2027-01-31"), ASKED, (), retiring("2027-01-31"))
+    done = prune(at(store, "2027-01-31"), ASKED, (), retiring("2027-01-31"))
+    assert "analysis3-23.01 goes away after 31 January 2027" in notice.read_text("utf-8")
+    assert "the help desk" in notice.read_text("utf-8")
+    assert OLD.label in live(store)
+    assert done.operations == ()
+    prune(at(store, "2027-01-31"), ASKED, (), retiring("2027-03-31"))  # put off
+    assert "31 March 2027" in notice.read_text("utf-8")
+
+    dry = prune(at(store, "2027-02-01"), replace(ASKED, dry_run=True), (), retiring("2027-01-31"))
+    assert OLD.label in live(store)
+    real = prune(at(store, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+    assert [str(one) for one in real.operations] == [str(one) for one in dry.operations]
+    assert OLD.label not in live(store)
+    assert not store.layout.module(OLD.label).is_symlink()
+    assert not notice.exists()
+    assert OLD.label not in store.layout.modulerc.read_text("utf-8")
+    assert store.layout.prefix(OLD).is_dir()  # jobs may still run in it
+    assert broken(store) == []
+    prune(at(store, "2027-02-10"), ASKED, (), retiring("2027-01-31"))
+    assert store.layout.prefix(OLD).is_dir()
+    prune(at(store, "2027-02-12"), ASKED, (), retiring("2027-01-31"))
+    assert not store.layout.prefix(OLD).exists()
+    assert {one.label for one in (ONE, TWO)} <= set(live(store))
+
+
+def test_what_a_plain_name_means_is_never_retired(store: Store) -> None:
+    prune(at(store, "2027-01-31"), ASKED, (), retiring("2027-01-31"))
+    done = prune(at(store, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+    assert "`analysis3` means it still: it stays" in done.stayed[0]
+    assert OLD.label in live(store)
+    assert store.layout.notice(OLD.label).exists()
+
+
+def test_a_notice_goes_when_the_day_is_taken_back(store: Store) -> None:
+    prune(at(store, "2026-01-02"), ASKED, (), retiring("2027-01-31"))
+    prune(at(store, "2026-01-02"), ASKED, (), {"analysis3": Config(version="23.04")})
+    assert not store.layout.notice(OLD.label).exists()
+
+
+@pytest.mark.parametrize("number", range(1, 30, 2))
+def test_a_full_disk_while_a_version_is_retired_leaves_all_or_nothing(store: Store, number: int) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    prune(at(store, "2027-01-31"), ASKED, (), retiring("2027-01-31"))
+    before = live(store)
+    door = FaultyDoor(at=number, failure=errno.ENOSPC)
+    with suppress(ConcError, OSError):
+        prune(at(replace(store, door=door, identity=Dead.identity()), "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+    assert broken(store) == []
+    assert live(store) in (before, {name: to for name, to in before.items() if name != OLD.label})
+    prune(at(store, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+    assert OLD.label not in live(store)
+    assert store.reader.state().notices == {}

@@ -317,7 +317,7 @@ class Forge:
 
     def push(self, branch: str = "main") -> Ran:
         """A push to a branch: the release."""
-        sha = self.state.git("rev-parse", branch)
+        sha = self.state.git("rev-parse", f"refs/heads/{branch}")  # a tag may have the same name
         payload = {"ref": f"refs/heads/{branch}", "after": sha}
         return self.run("release.yml", "push", payload, GITHUB_REF=f"refs/heads/{branch}", GITHUB_REF_NAME=branch)
 

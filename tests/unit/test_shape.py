@@ -40,7 +40,7 @@ ORDER = (
         "requesting",
         "quarter",
     ),
-    *("render", "changelog", "operations", "plan", "pruning"),
+    *("render", "changelog", "operations", "plan", "pruning", "retiring"),
     # Side effects only below this line.
     *(
         "progress",

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from conda_concept.document import SourceText
+from conda_concept.forms import read_form
 from conda_concept.github.hub import CONTEXT
+from conda_concept.quarter import FORM, ISSUES, KEEP, REFRESH
 
 FOLDER = Path(__file__).resolve().parents[2] / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -49,6 +52,7 @@ def test_all_of_them_are_there() -> None:
         "maintenance.yml",
         "ci.yml",
         "package-request.yml",
+        "quarterly.yml",
     }
     assert names <= {path.name for path in FILES}
 
@@ -136,6 +140,23 @@ def test_answers_to_requests_wait_in_one_queue_and_what_may_run_a_package_may_wr
 def test_everything_on_the_site_for_an_environment_waits_in_one_queue() -> None:
     jobs = (load(FOLDER / "build.yml")["jobs"]["build"], load(FOLDER / "release.yml")["jobs"]["release"])
     assert {job["concurrency"]["group"] for job in jobs} == {"site-${{ matrix.environment }}"}
+
+
+def test_the_release_form_offers_the_environments_that_are_there() -> None:
+    top = FOLDER.parents[1]
+    form = read_form(SourceText("release.yml", (top / FORM).read_text("utf-8")))
+    there = sorted(path.parent.name for path in (top / "environments").glob("*/environment.yml"))
+    assert [one.id for one in form.fields] == ["environment", "version", "packages", "stable", "notes"]
+    assert list(form.fields[0].options) == there
+    assert list(form.fields[2].options) == [REFRESH, KEEP]
+    assert form.labels == (ISSUES,)
+    condition = load(FOLDER / "quarterly.yml")["jobs"]["quarter"]["if"]
+    assert condition.count(f"contains(github.event.issue.labels.*.name, '{ISSUES}')") == 2
+
+
+def test_a_quarter_hears_of_the_workflows_that_it_waits_for() -> None:
+    names = load(FOLDER / "quarterly.yml")["on"]["workflow_run"]["workflows"]
+    assert names == [load(FOLDER / f"{name}.yml")["name"] for name in ("build", "release")]
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda path: path.name)

@@ -184,7 +184,8 @@ def _maintain(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.publish import Asked
 
     del arguments
-    done = maintain(context.store, context.desk.hub, Asked(who(), wait=600.0), context.reporter)
+    asked, configs = Asked(who(), wait=600.0), context.repository.configs()
+    done = maintain(context.store, context.desk.hub, configs, asked, context.reporter)
     found = done.verified
     words = [judgements_table(done.pruned.judgements), problems_text(found.problems, len(found.releases))]
     text = "\n\n".join(words)

@@ -12,7 +12,8 @@ from conda_concept.render.data import plain
 
 
 def _quarter(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.quarter import Office, zone
+    from conda_concept.site import zone
+    from conda_concept.steps.quarter import Office
 
     del arguments
     here = context.desk.hub.here
@@ -42,6 +43,12 @@ def _release(context: Context, arguments: argparse.Namespace) -> int:
         shown = Rehearsal(context.repository, asked).show()
         context.emit({"label": asked.label, "branch": asked.branch, "changes": shown}, shown)
         return 0
+    missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not context.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"{' and '.join(missing)} not set.",
+            hint="Set them to owner/name and to a token of yours that may write issues; `--dry-run` needs neither.",
+        )
     hub = context.desk.hub
     office = Office.of(hub, context.repository, context.reporter)
     issue, stands = office.ask(asked, retry=arguments.retry)

@@ -206,7 +206,8 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
 def _prune(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.prune import prune
 
-    done = prune(context.store, _asked(arguments), arguments.closed)
+    configs = context.repository.configs() if (context.repository_path / "environments").is_dir() else {}
+    done = prune(context.store, _asked(arguments), arguments.closed, configs)
     facts = plain(done) | {"operations": [str(operation) for operation in done.operations]}
     text = [judgements_table(done.judgements), operations_text(done.operations, dry_run=done.dry_run), *done.stayed]
     context.emit(facts, "\n\n".join((*text, "\n".join(done.limits))))

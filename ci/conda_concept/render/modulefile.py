@@ -42,6 +42,7 @@ def render_modulefile(facts: ModuleFacts) -> str:
             unset=unset_variables(launcher),
             help_lines=_help_lines(facts, built),
             whatis_lines=_whatis_lines(facts),
+            notice=posixpath.normpath(posixpath.join(launcher.prefix, "../../../notices", release.label)),
             old_after=int(old.timestamp()) if site.old_after_days else 0,
             old_text=f"{release.label} was built on {built:%Y-%m-%d}; a newer release of {release.environment} may be"
             f" there: module avail {site.product}/{release.environment}"

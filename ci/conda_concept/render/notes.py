@@ -83,11 +83,11 @@ def _listed(changes: Sequence[Change], line: Callable[[Change], str]) -> str:
 
 
 def _new(change: Change) -> str:
-    return f"{markdown(change.name)} {markdown(change.new.version) if change.new else ''}".rstrip()
+    return f"{markdown(change.name)} {code(change.new.version) if change.new else ''}".rstrip()
 
 
 def _gone(change: Change) -> str:
-    was = f"{markdown(change.name)} {markdown(change.old.version) if change.old else ''}".rstrip()
+    was = f"{markdown(change.name)} {code(change.old.version) if change.old else ''}".rstrip()
     needed = [flag.text for flag in change.flags if flag.kind == "needed"]
     return was + (f": {markdown(needed[0])}" if needed else "")
 
@@ -95,8 +95,8 @@ def _gone(change: Change) -> str:
 def _moved(change: Change) -> str:
     old, new = (package.version if package else "" for package in (change.old, change.new))
     if not old or not new:
-        return f"{markdown(change.name)} {markdown(new) or 'is gone'}"
-    return f"{markdown(change.name)} {markdown(old)} → {markdown(new)}"
+        return f"{markdown(change.name)} {code(new) if new else 'is gone'}"
+    return f"{markdown(change.name)} {code(old)} → {code(new)}"
 
 
 def _is_major(change: Change) -> bool:

@@ -98,15 +98,19 @@ def _steps(there: Progress) -> list[str]:
     diff = f", [what changes]({there.diff})" if there.diff else ""
     tried = f", to be tried as {code(there.trial.module)}" if there.trial and there.building == "success" else ""
     build = f" ([results]({there.build}){tried})" if there.build and there.building != "pending" else ""
-    stable = asked.stable or "the version before"
+    unstable = code(f"{asked.environment}-unstable")
+    stable = code(f"{asked.environment}-{asked.stable}") if asked.stable else "the version before"
     tag = f": [{asked.label}]({there.home}/tree/{asked.label})" if there.page else ""
     notes = f", [release notes]({there.page})" if there.page else ""
     rows = (
-        (True, f"Asked for by {code(there.opener)}: {packages}, stable becomes {stable}"),
+        (True, f"Asked for by {code(there.opener)}: {packages}"),
         (pull is not None, f"Branch {code(asked.branch)} and pull request {number}{diff}".rstrip()),
         (there.merged or there.building == "success", f"Built and tested{build}"),
         (there.merged, f"Merged {number}".rstrip()),
-        (bool(there.page), f"Published: {code(asked.environment + '-unstable')} and {code(asked.environment)} moved"),
+        (
+            bool(there.page),
+            f"Published: {unstable} means {code(asked.label)}, {code(asked.environment)} means {stable}",
+        ),
         (bool(there.page), f"Tag and branch for fixes{tag}{notes}"),
         (bool(there.page), "This issue is closed"),
     )

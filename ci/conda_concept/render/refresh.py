@@ -4,7 +4,7 @@ Every change stands in one place only: in one of the open tables on top, or fold
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from conda_concept.areas import area, in_order
 from conda_concept.changes import risk
@@ -87,8 +87,3 @@ def _area(change: Change) -> str:
 
 def _has(change: Change, kind: str) -> bool:
     return any(flag.kind == kind for flag in change.flags)
-
-
-def areas_of(changes: Sequence[Change]) -> dict[str, list[Change]]:
-    """Changes by area, in the order of the areas: for release notes."""
-    return {name: [one for one in changes if _area(one) == name] for name in in_order(_area(one) for one in changes)}

@@ -21,8 +21,10 @@ from conda_concept.testing.junit import read_junit
 
 def unannounced(hub: Hub, repository: Repository, name: str) -> bool:
     """Whether a version's lock is committed and its release is not published on GitHub yet."""
-    spec = repository.spec(name)
-    return repository.locked_version(name) == spec.config.version and not releases.published(hub, spec.label)
+    version = repository.locked_version(name)
+    if not version or version != repository.version_at(name, "HEAD"):
+        return False  # something is to be released first, or nothing ever was
+    return not releases.published(hub, f"{name}-{version}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Announcement:
         if page or release is None:
             return page
         repository = self.edges.repository
-        commit = commit or repository.locked_commit(self.spec.name)
+        commit = commit or repository.released(self.spec.name)
         text = self.edges.store.layout.locked(release).read_text("utf-8")
         committed = self.hub.file_at(f"environments/{self.spec.name}/conda-lock.yml", commit, 1 << 26)
         if committed != text:

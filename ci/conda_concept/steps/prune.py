@@ -1,13 +1,16 @@
 """Prune: remove what nobody needs any more, and say for every release why it stays or goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conda_concept.errors import ConcError
 from conda_concept.model import Event, Judgement, Release
 from conda_concept.operations import DropCandidate, Operation, RemoveBase, RemoveRelease, RemoveTemporary, StoreState
 from conda_concept.pruning import Pruning, removals, unused_bases
+from conda_concept.retiring import Retiring
 from conda_concept.runtime import base_image, base_name
+from conda_concept.settings import Config
+from conda_concept.site import zone
 from conda_concept.steps.publish import Asked
 from conda_concept.store import Store
 from conda_concept.store.applying import Applier
@@ -28,40 +31,65 @@ class Pruned:
     limits: tuple[str, ...] = ()
 
 
-def prune(store: Store, asked: Asked, closed_pull_requests: Sequence[str] = ()) -> Pruned:
+def prune(
+    store: Store, asked: Asked, closed_pull_requests: Sequence[str] = (), configs: Mapping[str, Config] | None = None
+) -> Pruned:
     """Remove candidates of closed pull requests, releases beyond the site's policy, unused bases, and leftovers.
 
     What an alias points at, what has a keep file, what is in use as far as can be seen from here, and what was
-    published within the grace period stays. Just before each removal this is looked at again.
+    published within the grace period stays. `configs` are those of the main branch: a version that they retire warns
+    until its day, and loses its names after it. Just before each removal this is looked at again.
 
     Raises:
         BusyError: Somebody else holds the store's lock.
     """
     if asked.dry_run:
-        judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
-        return Pruned(judgements, operations, dry_run=True, limits=limits(store.layout))
+        retiring = _retiring(store, configs)
+        first = retiring.operations(_event(store, asked))
+        judgements, operations = _decide(store, asked, closed_pull_requests, retiring)
+        return Pruned(
+            judgements, (*first, *operations), stayed=retiring.held, dry_run=True, limits=limits(store.layout)
+        )
     stayed: list[str] = []
     with store.locked("prune", wait=asked.wait) as applier:
-        judgements, operations = _decide(store, store.reader.state(), asked, closed_pull_requests)
+        retiring = _retiring(store, configs)
+        first = retiring.operations(_event(store, asked))
+        applier.switch(first)
+        judgements, operations = _decide(store, asked, closed_pull_requests, retiring)
         for operation in operations:
             if isinstance(operation, RemoveBase) and stayed:
                 continue  # it may be that release's; the next prune knows
             reason = _carry_out(store, applier, operation)
             if reason:
                 stayed.append(reason)
-    return Pruned(judgements, operations, tuple(stayed), limits=limits(store.layout))
+    return Pruned(judgements, (*first, *operations), (*retiring.held, *stayed), limits=limits(store.layout))
+
+
+def _retiring(store: Store, configs: Mapping[str, Config] | None) -> Retiring:
+    return Retiring(
+        state=store.reader.state(),
+        configs=configs or {},
+        today=store.now().astimezone(zone(store.site.time_zone)).date(),
+        product=store.layout.product,
+        default=store.site.default_environment,
+    )
+
+
+def _event(store: Store, asked: Asked) -> Event:
+    return Event(when=store.now().isoformat(timespec="seconds"), who=asked.who, action="prune", release=None)
 
 
 def _decide(
-    store: Store, state: StoreState, asked: Asked, closed: Sequence[str]
+    store: Store, asked: Asked, closed: Sequence[str], retiring: Retiring
 ) -> tuple[tuple[Judgement, ...], tuple[Operation, ...]]:
-    event = Event(when=store.now().isoformat(timespec="seconds"), who=asked.who, action="prune", release=None)
+    state, event = store.reader.state(), _event(store, asked)
     pruning = Pruning(
         state=state,
         retention=store.site.retention,
         now=store.now(),
         in_use=store.in_use([standing.release for standing in state.releases]),
         closed=_of_closed(store, state, frozenset(closed)),
+        retired=retiring.over,
     )
     judgements = pruning.judgements()
     bases = unused_bases(state, judgements, base_name(base_image(store.site)))

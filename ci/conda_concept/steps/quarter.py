@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conda_concept import quarter as rules
 from conda_concept.conversation import IssueFacts, may_build, ours
@@ -65,12 +64,12 @@ class Office:
 
         One that people opened themselves counts, and one that was closed is not opened again.
         """
-        configs = {name: self.main.spec(name).config for name in self.main.environments()}
-        numbers = []
-        for asked in rules.due(configs, now):
-            there = [
-                one for one in issues.issues(self.hub, rules.ISSUES, state="all") if self._asks(one) == asked.label
-            ]
+        configs = self.main.configs()
+        numbers: list[int] = []
+        asked_for = rules.due(configs, now)
+        known = issues.issues(self.hub, rules.ISSUES, state="all") if asked_for else []
+        for asked in asked_for:
+            there = [one for one in known if self._asks_for(one, asked.label)]
             if not there:
                 body = written(self.form, rules.answers(asked))
                 there = [issues.open_issue(self.hub, issues.IssueDraft(rules.title(asked), body, (rules.ISSUES,)))]
@@ -87,7 +86,8 @@ class Office:
         hub = self.hub
 
         def look() -> IssueFacts | None:
-            return next((one for one in issues.issues(hub, rules.ISSUES) if self._asks(one) == asked.label), None)
+            found = issues.issues(hub, rules.ISSUES)
+            return next((one for one in found if self._asks_for(one, asked.label)), None)
 
         def make() -> None:
             body = written(self.form, rules.answers(asked))
@@ -100,6 +100,14 @@ class Office:
                 hub.repository.get_issue(issue.number).create_comment("/retry")
         found = ours(hub.comments(issue.number), render.CHECKLIST, hub.here.bot)
         return issue.number, render.stands(found.body) if found else "asked for; the checklist comes in a minute"
+
+    def _asks_for(self, issue: IssueFacts, label: str) -> bool:
+        """Whether an issue asks for a version, and by somebody who may: anybody can fill in the form."""
+        return self._asks(issue) == label and self._may(issue.author)
+
+    def _may(self, login: str) -> bool:
+        """Whether somebody may ask for a version: people who may write, and we ourselves."""
+        return login == self.hub.here.bot or may_build(self.hub.permission(login))
 
     def _asks(self, issue: IssueFacts) -> str:
         """The label that an issue asks for; empty where it cannot be said."""
@@ -154,7 +162,7 @@ class Office:
     def _refusal(self, issue: IssueFacts, known: str) -> str:
         """Why an issue is not worked on, in words for its opener; empty where it is."""
         hub = self.hub
-        if issue.author != hub.here.bot and not may_build(hub.permission(issue.author)):
+        if not self._may(issue.author):
             return render.thanks(issue.author)
         if known and known != digest(issue.body):
             return render.edited()
@@ -162,8 +170,10 @@ class Office:
             label = rules.wanted(self._fill(issue)).label
         except InputError as error:
             return render.not_taken(error.problems or (error.message,))
+        if known:
+            return ""
         others = [one for one in issues.issues(hub, rules.ISSUES) if one.number < issue.number]
-        twins = [one.number for one in others if self._asks(one) == label] if not known else []
+        twins = [one.number for one in others if self._asks_for(one, label)]
         return render.twin(label, twins[0]) if twins else ""
 
 
@@ -178,14 +188,3 @@ def _issue(event: Mapping[str, Any]) -> IssueFacts:
         is_open=raw.get("state", "open") == "open",
         labels=tuple(str(one["name"]) for one in raw.get("labels") or ()),
     )
-
-
-def zone(name: str) -> dt.tzinfo:
-    """The time zone of a site, by its name; `InputError` where this machine does not know it."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InputError(
-            f"`time_zone: {name}` is no name of a time zone that this machine knows.",
-            hint="Names are as in /usr/share/zoneinfo: Australia/Sydney. Is the package `tzdata` installed?",
-        ) from error

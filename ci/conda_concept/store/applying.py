@@ -18,6 +18,7 @@ from conda_concept.operations import (
     DropAlias,
     DropCandidate,
     DropModule,
+    DropNotice,
     RemoveBase,
     RemoveRelease,
     RemoveTemporary,
@@ -25,6 +26,7 @@ from conda_concept.operations import (
     SetCandidate,
     SetMode,
     SetModule,
+    SetNotice,
     SplitHistory,
     Switch,
     WriteModulerc,
@@ -158,9 +160,12 @@ class Applier:
                 self._link(self.layout.candidate_module(name), candidate_target(release))
             case WriteModulerc(text):
                 self._file(self.layout.modulerc, text)
+            case SetNotice(label, text):
+                settle(self.door, self.layout.notices, self.layout.root, self.permissions)
+                self._file(self.layout.notice(label), text)
             case AppendEvent(event):
                 self._file(self.layout.history, self._history_with(event))
-            case DropAlias() | DropModule() | DropCandidate():
+            case DropAlias() | DropModule() | DropCandidate() | DropNotice():
                 pass
 
     def _unprepare(self, operations: Sequence[Switch]) -> None:
@@ -180,13 +185,15 @@ class Applier:
                 return self.layout.candidate_module(name)
             case WriteModulerc():
                 return self.layout.modulerc
+            case SetNotice(label) | DropNotice(label):
+                return self.layout.notice(label)
             case AppendEvent():
                 return self.layout.history
 
     def _commit(self, operation: Switch) -> None:
         path = self._path(operation)
         match operation:
-            case DropAlias() | DropModule() | DropCandidate():
+            case DropAlias() | DropModule() | DropCandidate() | DropNotice():
                 remove(self.door, path)
             case _:
                 self.door.rename(_new(path), path)
@@ -207,7 +214,7 @@ class Applier:
                 self._restore_link(path, before)
             case SetModule(_, before) | DropModule(_, before) | SetCandidate(_, _, before) | DropCandidate(_, before):
                 self._restore_link(path, before)
-            case WriteModulerc(_, before):
+            case WriteModulerc(_, before) | SetNotice(_, _, before) | DropNotice(_, before):
                 self._restore_file(path, before)
             case AppendEvent():
                 self._restore_file(path, history)

@@ -49,6 +49,7 @@ class Reader:
             history=self.history()[0],
             candidates=_links(self.layout.candidates / self.layout.product),
             temporaries=tuple(self._temporaries()),
+            notices=self._notices(),
             bases=self._bases(),
         )
 
@@ -121,6 +122,15 @@ class Reader:
         path = self.layout.modulerc
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
+    def _notices(self) -> dict[str, str]:
+        folder = self.layout.notices
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {
+            path.name: path.read_text(encoding="utf-8", errors="replace")
+            for path in found
+            if LABEL.fullmatch(path.name) and path.is_file()
+        }
+
     def _temporaries(self) -> list[str]:
         """What nobody needs once the store's lock is held.
 
@@ -128,7 +138,7 @@ class Reader:
         """
         layout = self.layout
         found = []
-        for folder in (layout.apps, layout.envs, layout.modules, layout.candidates / layout.product):
+        for folder in (layout.apps, layout.envs, layout.modules, layout.notices, layout.candidates / layout.product):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 lost_lease = path.name.startswith(f".{layout.lock.name}.") and self._is_lost(path)
                 if (path.name.startswith(".") and path.name.endswith(NEW)) or lost_lease:

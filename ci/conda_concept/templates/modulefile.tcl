@@ -94,6 +94,14 @@ prepend-path {{ name | tcl }} [string map [list {{ prefix | tcl }} $prefix] {{ v
 {% endfor %}
 # The release's own folder, not an alias: what is loaded now stays the same until it is unloaded.
 prepend-path PATH $prefix/bin
+
+# A version that goes away says so. The text is shown, and is nothing but text: nobody has to build this anew for it.
+set notice {{ notice | tcl }}
+if {[module-info mode load] && [file readable $notice]} {
+    set channel [open $notice r]
+    puts stderr [string trimright [read $channel]]
+    close $channel
+}
 {% if old_after %}
 
 if {[module-info mode load] && [clock seconds] > {{ old_after }}} {
