@@ -204,18 +204,6 @@ def tree_size(staging: Path) -> tuple[int, int]:
     return files, size
 
 
-def compile_argv(prefix: Path, workers: int) -> list[str]:
-    """The command that compiles all bytecode, run inside the sandbox at the real prefix.
-
-    `unchecked-hash`: an image is read-only, so nothing can go stale, and the result holds no time stamp.
-    """
-    return [
-        # -B: the compiling interpreter's own imports must not leave time-stamped bytecode behind, which -f replaces.
-        *(str(prefix / "bin" / "python3"), "-I", "-B", "-m", "compileall", "-f", "-q", "-q"),
-        *("-j", str(workers), "--invalidation-mode", "unchecked-hash", str(prefix / "lib")),
-    ]
-
-
 def squash_argv(tool: Path, tree: Path, target: Path, options: Squash, workers: int) -> list[str]:
     """The `mksquashfs` line: reproducible, owned by root, readable by all, compressed as the site says."""
     level = ["-Xcompression-level", str(options.level)] if options.compression in ("zstd", "gzip") else []

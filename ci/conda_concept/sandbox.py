@@ -15,10 +15,18 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc")
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}  # noqa: S108 - the sandbox's own
 
 
-def argv(tool: Path, tree: Path, prefix: Path, links: Mapping[str, str], command: Sequence[str]) -> list[str]:
+def argv(
+    tool: Path,
+    tree: Path,
+    prefix: Path,
+    links: Mapping[str, str],
+    command: Sequence[str],
+    options: Sequence[str] = (),
+) -> list[str]:
     """The bubblewrap line that runs `command` with `tree` at `prefix`; `links` are the system folders that are links.
 
-    Every namespace is new, so there is no network but an unconnected loopback; the child dies with us.
+    Every namespace is new, so there is no network but an unconnected loopback; the child dies with us. `options` are
+    further words for bubblewrap.
     """
     system: list[str] = []
     for folder in SYSTEM:
@@ -27,7 +35,7 @@ def argv(tool: Path, tree: Path, prefix: Path, links: Mapping[str, str], command
     return [
         *(str(tool), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", *variables, *system),
         *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", str(tree), str(prefix)),  # noqa: S108 - the sandbox's own
-        *("--chdir", "/", "--", *command),
+        *(*options, "--chdir", "/", "--", *command),
     ]
 
 
@@ -36,6 +44,6 @@ def system_links(folders: Iterable[str] = SYSTEM) -> dict[str, str]:
     return {folder: str(Path(folder).readlink()) for folder in folders if Path(folder).is_symlink()}
 
 
-def command(tree: Path, prefix: Path, words: Sequence[str]) -> list[str]:
+def command(tree: Path, prefix: Path, words: Sequence[str], options: Sequence[str] = ()) -> list[str]:
     """`argv` for this host."""
-    return argv(find_tool("bwrap"), tree, prefix, system_links(), words)
+    return argv(find_tool("bwrap"), tree, prefix, system_links(), words, options)

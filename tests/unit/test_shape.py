@@ -47,6 +47,7 @@ ORDER = (
         "locking",
         "image",
         "sandbox",
+        "bytecode",
         "runtime",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
