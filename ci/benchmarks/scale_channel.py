@@ -205,7 +205,9 @@ class Writer:
             case "header":
                 yield from self.content.header.pieces(size, rng)
             case "script":
-                head = f"#!{PLACEHOLDER}/bin/python3\nimport {package.module}\n" if package.is_python else "#!/bin/sh\n:\n"
+                head = (
+                    f"#!{PLACEHOLDER}/bin/python3\nimport {package.module}\n" if package.is_python else "#!/bin/sh\n:\n"
+                )
                 yield head.encode() + b"# " + b"-" * max(0, size - len(head) - 3) + b"\n"
             case _:
                 yield from self.content.data.pieces(size, rng)
@@ -248,9 +250,7 @@ def entry_points(package: Planned) -> list[str]:
     return [f"{package.name}-{number} = {package.module}:main" for number in range(package.commands)]
 
 
-def _pack(
-    target: Any, files: Iterator[tuple[str, list[bytes | memoryview], bool]]
-) -> list[dict[str, Any]]:
+def _pack(target: Any, files: Iterator[tuple[str, list[bytes | memoryview], bool]]) -> list[dict[str, Any]]:
     """A zstandard stream of a tar of these files; the facts of each for `paths.json`."""
     facts = []
     with (

@@ -166,21 +166,37 @@ class Content:
         a, b, c, d = names
         match rng.randrange(9):
             case 0:
-                return [f"if {one} is None or {one}.{a} > {rng.randrange(100)}:", f"    {b} = {c}({one}, {a}={rng.randrange(9)})"]
+                return [
+                    f"if {one} is None or {one}.{a} > {rng.randrange(100)}:",
+                    f"    {b} = {c}({one}, {a}={rng.randrange(9)})",
+                ]
             case 1:
                 return [f"for {a} in {one}.{b}_{c}({d!r}):", f"    {one}.{c}[{a}] = {a}.{d}"]
             case 2:
                 return [f"{a} = [{b}.{c} for {b} in {one} if {b}.{d} != {c!r}]"]
             case 3:
-                return ["try:", f"    {a} = {one}.{b}({c!r}, {d}={rng.randrange(1000)})", f"except ({b.title()}Error, KeyError):", f"    {a} = None"]
+                return [
+                    "try:",
+                    f"    {a} = {one}.{b}({c!r}, {d}={rng.randrange(1000)})",
+                    f"except ({b.title()}Error, KeyError):",
+                    f"    {a} = None",
+                ]
             case 4:
-                return [f"raise ValueError(f\"{' '.join(names)} {{{one}!r}} {' '.join(self._names(rng, 4))}\")"] if rng.random() < 0.1 else [f"assert {one}.{a} is not {b}"]
+                return (
+                    [f'raise ValueError(f"{" ".join(names)} {{{one}!r}} {" ".join(self._names(rng, 4))}")']
+                    if rng.random() < 0.1
+                    else [f"assert {one}.{a} is not {b}"]
+                )
             case 5:
                 return [f"{a} = {{{b!r}: {one}.{c}, {d!r}: {rng.random():.4f}}}"]
             case 6:
                 return [f"# {' '.join(self._names(rng, 10))}", f"{one}.{a} = {b}({c}, {d}) + {rng.randrange(50)}"]
             case 7:
-                return [f"return {a}.{b}({one}.{c}, {d}) if {one} else {a}({b})"] if rng.random() < 0.2 else [f"{one}.{a}.{b}({c}={one}.{d})"]
+                return (
+                    [f"return {a}.{b}({one}.{c}, {d}) if {one} else {a}({b})"]
+                    if rng.random() < 0.2
+                    else [f"{one}.{a}.{b}({c}={one}.{d})"]
+                )
             case _:
                 return [f"{a}, {b} = {one}.{c}({d})[:2]"]
 
@@ -192,4 +208,28 @@ class Content:
         return f"{head}{fields}\n{methods}\n"
 
 
-_KEYWORDS = frozenset(("and", "as", "assert", "break", "class", "def", "del", "for", "from", "if", "import", "in", "is", "not", "or", "pass", "try", "while", "with", "print", "lambda"))
+_KEYWORDS = frozenset(
+    (
+        "and",
+        "as",
+        "assert",
+        "break",
+        "class",
+        "def",
+        "del",
+        "for",
+        "from",
+        "if",
+        "import",
+        "in",
+        "is",
+        "not",
+        "or",
+        "pass",
+        "try",
+        "while",
+        "with",
+        "print",
+        "lambda",
+    )
+)

@@ -1,12 +1,8 @@
 """The whole path of a release, from an environment file to a user's start, each step measured in a process of its own."""
 
-import json
-import os
-import statistics
 import subprocess
-import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -144,12 +140,10 @@ def _build(world: World) -> tuple[list[Step], dict[str, Any]]:
 
     gauge = world.gauge
     context = world.context(gauge)
-    began = time.monotonic()
     with gauge.step("read the lock"):
         spec, text = context.repository.spec(NAME), context.lock_text(NAME, None)
         order = Order(spec, context.read_lock(text, spec), text, Source("0" * 40, "", ""))
     record = build(order, context.store, context.assembler).record
-    del began
     facts = {
         "release": str(record.release),
         "prefix": record.prefix,
@@ -189,25 +183,9 @@ def _release(text: str) -> Release:
     return parse_release(text)
 
 
-def launches(prefix: str, become: Sequence[str], count: int) -> tuple[float, float]:
-    """Seconds of an ordinary user's first start of the interpreter (which mounts), and the median of the next ones."""
-    words = [*become, f"{prefix}/bin/python3", "-c", "pass"]
-    taken = []
-    for _ in range(count + 1):
-        began = time.monotonic()
-        subprocess.run(words, env={"PATH": "/usr/bin:/bin", "HOME": "/tmp"}, cwd="/", check=True)  # noqa: S108
-        taken.append(time.monotonic() - began)
-    return taken[0], statistics.median(taken[1:])
-
-
 def unmounted(folder: Path) -> None:
     """End every mount below a folder."""
     for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
         place = line.split()[1]
         if place.startswith(f"{folder}/"):
             subprocess.run(["/usr/bin/umount", "-l", place], check=False)
-
-
-def as_json(value: object) -> str:
-    """For people who read files."""
-    return json.dumps(value, indent=1, default=os.fspath)

@@ -141,7 +141,9 @@ def _chosen(data: RealData, fraction: float) -> list[dict[str, Any]]:
     sample = names[: max(6, round(PACKAGES * fraction) - 2)]
     found = [kept[name] for name in sorted(sample)]
     for number in range(1, math.ceil(fraction)):
-        found += [_copy(record, number + 1, set(sample)) for record in found[: round(len(sample) * (fraction - number))]]
+        found += [
+            _copy(record, number + 1, set(sample)) for record in found[: round(len(sample) * (fraction - number))]
+        ]
     present = {record["name"] for record in found}
     return [{**record, "depends": [text for text in record["depends"] if _stays(text, present)]} for record in found]
 
@@ -195,7 +197,9 @@ def _dealt(bare: Sequence[tuple[Planned, int]], sources: int, others: int, bulk:
     dice = [random.Random(f"{SEED} files {planned.name}") for planned, _ in bare]
     weights = [die.lognormvariate(0, 1.3) * size**0.45 for die, (_, size) in zip(dice, bare, strict=True)]
     python = [weight if planned.is_python else 0.0 for weight, (planned, _) in zip(weights, bare, strict=True)]
-    rest = [weight * (0.5 if planned.kind == "pure" else 1.0) for weight, (planned, _) in zip(weights, bare, strict=True)]
+    rest = [
+        weight * (0.5 if planned.kind == "pure" else 1.0) for weight, (planned, _) in zip(weights, bare, strict=True)
+    ]
     # A native package's bytes are nearly all its libraries'; of a pure one most are its sources, dealt elsewhere.
     heavy = [size * (0.25 if planned.kind == "pure" else 1.0) for planned, size in bare]
     dealt = zip(
