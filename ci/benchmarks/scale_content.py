@@ -41,6 +41,32 @@ class Ranges:
         return b"".join(self.pieces(size, rng))
 
 
+_HEADS = (
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "qu",
+    "r",
+    "s",
+    "st",
+    "t",
+    "v",
+)
+
+
 class Content:
     """The pools. Made at first use; a process that is forked afterwards has them too."""
 
@@ -54,8 +80,11 @@ class Content:
     def words(self) -> tuple[str, ...]:
         """Made-up words that look like identifiers and can be Python names."""
         rng = random.Random(SEED)
-        heads = "b br c ch cl d dr f fl g gr h j k l m n p pl pr qu r s sc sh st t tr v w".split()
-        vowels, tails = "a e i o u ea io ou".split(), ["", "n", "r", "s", "t", "x", "ct", "nd", "st", "ble"]
+        heads = list(_HEADS)
+        vowels, tails = (
+            ["a", "e", "i", "o", "u", "ea", "io", "ou"],
+            ["", "n", "r", "s", "t", "x", "ct", "nd", "st", "ble"],
+        )
         made: dict[str, None] = {}
         while len(made) < 4000:
             parts = [rng.choice(heads) + rng.choice(vowels) for _ in range(rng.choice((2, 2, 3)))]
@@ -102,7 +131,7 @@ class Content:
         while len(pool) < _POOL // 4:
             first, second, third = self._names(rng, 3)
             for name in self._names(rng, rng.randrange(2, 12)):
-                lines = f"/* {' '.join(self._names(rng, 3))} */\n#define {first.upper()}_{name.upper()} {rng.randrange(8)}\n"
+                lines = f"/* {' '.join(self._names(rng, 3))} */\n#define {first}_{name} {rng.randrange(8)}\n"
                 pool += f"{lines}extern int {first}_{name}(const struct {second} *{third}, size_t size);\n\n".encode()
         return Ranges(bytes(pool[: _POOL // 4]))
 
@@ -202,7 +231,8 @@ class Content:
 
     def _class(self, rng: random.Random) -> str:
         one, two = self._names(rng, 2)
-        head = f'class {one.title().replace("_", "")}{two.title().replace("_", "")}:\n    """{" ".join(self._names(rng, 20))}."""\n\n'
+        name = f"{one}{two}".title().replace("_", "")
+        head = f'class {name}:\n    """{" ".join(self._names(rng, 20))}."""\n\n'
         fields = "".join(f"    {name} = {rng.randrange(1000)}\n" for name in dict.fromkeys(self._names(rng, 3)))
         methods = "".join(self._function(rng, "    ").rstrip("\n") + "\n\n" for _ in range(rng.randrange(1, 6)))
         return f"{head}{fields}\n{methods}\n"

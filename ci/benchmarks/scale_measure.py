@@ -1,4 +1,4 @@
-"""Measure steps: wall and CPU seconds, peak memory of ourselves and of our children, what is on which disk afterwards."""
+"""Measure steps: wall and CPU seconds, peak memory of us and of our children, what is on which disk afterwards."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The whole path of a release, from an environment file to a user's start, each step measured in a process of its own."""
+"""The whole path of a release, from an environment file to a user's start, measured step by step."""
 
 import subprocess
 import traceback
@@ -46,7 +46,7 @@ def _explained(function: Callable[..., Answer], *arguments: object) -> Answer:
     """Not every exception of the program can be handed to another process; its text can."""
     try:
         return function(*arguments)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the same for all of them
         raise RuntimeError("".join(traceback.format_exception(error))) from None
 
 

@@ -27,7 +27,7 @@ _SOURCES = 0.29
 _SOURCE_MEDIAN, _SOURCE_SIGMA = 5000, 1.4
 #: Bytes of bytecode for a byte of source, as the generated sources come out; and of conda's record for a file.
 BYTECODE, RECORD = 1.19, 340
-#: Mean sizes of the other kinds, which share what bytes there are in this proportion, a file each. Measured on the same.
+#: Mean sizes of the other kinds, which share what bytes there are in this proportion, a file each; measured there.
 _MEANS = {"library": 1_100_000, "data": 24_000, "header": 10_000, "script": 700}
 #: Out of a hundred files that are not sources, by what the package is.
 _MIX: Mapping[str, Mapping[str, int]] = {
@@ -153,7 +153,7 @@ def _needs(record: Mapping[str, Any]) -> set[str]:
 
 
 def _stays(text: str, present: set[str]) -> bool:
-    return text.split()[0] in present or text.split()[0] in ("python", "python_abi")
+    return text.split(maxsplit=1)[0] in present or text.split(maxsplit=1)[0] in ("python", "python_abi")
 
 
 def _copy(record: dict[str, Any], number: int, names: set[str]) -> dict[str, Any]:
