@@ -103,9 +103,21 @@ class Plan:
 
     @property
     def requests(self) -> tuple[str, ...]:
-        """What an `environment.yml` has to ask for: the packages that no other brings."""
+        """What an `environment.yml` has to ask for: what no other brings, and one of each ring that nothing leads to."""
+        packages = self.by_name
         brought = {name for package in self.packages for name in package.needs}
-        return tuple(sorted(package.name for package in self.packages if package.name not in brought))
+        asked: list[str] = []
+        reached: set[str] = set()
+        for name in sorted(packages, key=lambda one: (one in brought, -len(packages[one].needs), one)):
+            if name not in reached:
+                asked.append(name)
+                todo = [name]
+                while todo:
+                    one = todo.pop()
+                    if one not in reached:
+                        reached.add(one)
+                        todo += [need for need in packages[one].needs if need in packages]
+        return tuple(sorted(asked))
 
 
 def make_plan(data: RealData, fraction: float, interpreter: Interpreter) -> Plan:
