@@ -96,10 +96,14 @@ def make_channel(folder: Path, data: RealData, fraction: float, workers: int) ->
 
 
 def changing(plan: Plan) -> tuple[Planned, ...]:
-    """Five pure Python packages of middling size that are asked for: what a usual pull request touches."""
+    """Five pure Python packages of middling size that are asked for: what a usual pull request touches.
+
+    Where there are none, others that are asked for.
+    """
     asked = set(plan.requests)
-    pure = [package for package in plan.packages if package.name in asked and package.kind == "pure"]
-    return tuple(sorted(pure, key=lambda package: (abs(package.sources - 100), package.name))[:5])
+    found = [package for package in plan.packages if package.name in asked]
+    order = sorted(found, key=lambda one: (one.kind != "pure", abs(one.sources - 100), one.name))
+    return tuple(order[:5])
 
 
 def _interpreter(channel: Path, machine: Machine) -> Interpreter:
@@ -270,6 +274,21 @@ def _pack(target: Any, files: Iterator[tuple[str, list[bytes | memoryview], bool
     return facts
 
 
+def _recipe(package: Planned) -> bytes:
+    """A rendered recipe of the usual length (6 kB), with the usual tests: an import, or that something is there."""
+    pins = "".join(f"    - {name} {number}.{number % 7}.*\n" for number, name in enumerate(package.needs))
+    variants = "".join(f"  variant_{number}: 'value {number} of the build matrix'\n" for number in range(120))
+    test = (
+        f"  imports:\n    - {package.module}\n"
+        if package.is_python
+        else "  commands:\n    - test -d $PREFIX/conda-meta\n"
+    )
+    head = (
+        f"package:\n  name: {package.name}\n  version: '{package.version}'\nrequirements:\n  run:\n    - libc\n{pins}"
+    )
+    return f"{head}test:\n{test}extra:\n{variants}".encode()
+
+
 def _info(
     package: Planned, subdir: str, paths: list[dict[str, Any]]
 ) -> Iterator[tuple[str, list[bytes | memoryview], bool]]:
@@ -290,6 +309,7 @@ def _info(
     if noarch == "python":
         link = {"type": "python", "entry_points": entry_points(package)}
         texts["info/link.json"] = {"noarch": link, "package_metadata_version": 1}
+    yield "info/recipe/meta.yaml", [_recipe(package)], False
     yield "info/files", ["".join(f"{path['_path']}\n" for path in paths).encode()], False
     for path, value in texts.items():
         yield path, [json.dumps(value, sort_keys=True).encode()], False

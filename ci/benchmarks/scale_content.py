@@ -15,8 +15,8 @@ from functools import cached_property
 SEED = 20_260_630
 
 #: Bytes of each pool.
-_POOL = 24 << 20
-_PYTHON_POOL = 12 << 20
+_POOL = 12 << 20
+_PYTHON_POOL = 8 << 20
 #: Different "instructions" of machine code.
 _CODE_WORDS = 3000
 

@@ -103,7 +103,7 @@ class Plan:
 
     @property
     def requests(self) -> tuple[str, ...]:
-        """What an `environment.yml` has to ask for: what no other brings, and one of each ring that nothing leads to."""
+        """What an `environment.yml` has to ask for: what no other brings, and one of each ring."""
         packages = self.by_name
         brought = {name for package in self.packages for name in package.needs}
         asked: list[str] = []
