@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
@@ -76,6 +76,7 @@ class Gauge:
     own: int = 0
     children: int = 0
     used: dict[int, float] = field(default_factory=dict)
+    walked: float = 0.0
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -94,8 +95,16 @@ class Gauge:
             watcher.join()
             # What ends with its process namespace (a sandbox) is never waited for, so the kernel does not add it up.
             cpu += max(_cpu(resource.RUSAGE_CHILDREN) - children, sum(self.used.values()))
+            over_at = time.monotonic()
             disks = Disk.below(self.local), Disk.below(self.shared)
+            self.walked += time.monotonic() - over_at
             self.steps.append(Step(name, seconds, cpu, self.own, self.children, *disks))
+
+    def rest(self, name: str, seconds: float) -> None:
+        """What was left of a stretch of `seconds` beside its steps and our own looking at disks."""
+        left = seconds - self.walked - sum(step.seconds for step in self.steps)
+        last = self.steps[-1]
+        self.steps.append(replace(last, name=name, seconds=left, cpu=0.0, own_memory=0, children_memory=0))
 
     def _watch(self, over: threading.Event) -> None:
         me = os.getpid()

@@ -1,6 +1,7 @@
 """The whole path of a release, from an environment file to a user's start, measured step by step."""
 
 import subprocess
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -140,10 +141,12 @@ def _build(world: World) -> tuple[list[Step], dict[str, Any]]:
 
     gauge = world.gauge
     context = world.context(gauge)
+    began = time.monotonic()
     with gauge.step("read the lock"):
         spec, text = context.repository.spec(NAME), context.lock_text(NAME, None)
         order = Order(spec, context.read_lock(text, spec), text, Source("0" * 40, "", ""))
     record = build(order, context.store, context.assembler).record
+    gauge.rest("clean up and the rest", time.monotonic() - began)
     facts = {
         "release": str(record.release),
         "prefix": record.prefix,

@@ -64,7 +64,7 @@ class Planned:
     @property
     def module(self) -> str:
         """The module that users would import; a prefix keeps it apart from the standard library's."""
-        return "scale_" + re.sub(r"\W", "_", self.name)
+        return "scale_" + re.sub(r"\W", "_", self.name.replace("_", "_u_").replace(".", "_d_"))
 
     @property
     def rng(self) -> random.Random:
