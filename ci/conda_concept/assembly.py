@@ -8,6 +8,7 @@ from shutil import disk_usage, rmtree
 from tempfile import mkdtemp
 
 from conda_concept import image, sandbox
+from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
 from conda_concept.hooks import run_hooks
@@ -106,7 +107,8 @@ class Assembler:
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
         fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
         with step("compile bytecode"):
-            self._compile(tree, prefix)
+            done = Compiler(packages, self.cache, place.scratch, self.workers).compile(tree, prefix)
+            self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("run activation scripts"):
             activation = self._activation(spec, tree, prefix)
         with step("squash"):
@@ -155,12 +157,3 @@ class Assembler:
         clobbered = image.clobbered(tree)
         if clobbered:
             self.reporter.warn(f"{len(clobbered)} file(s) belong to two packages, the last one won: {clobbered[:5]}")
-
-    def _compile(self, tree: Path, prefix: Path) -> None:
-        if not (tree / "bin" / "python3").exists():
-            return
-        words = image.compile_argv(prefix, self.workers)
-        done = run(sandbox.command(tree, prefix, words), check=False)
-        # Status 1 is a file that is not Python for this version (templates, Python 2 samples): real packages have some.
-        if done.returncode not in (0, 1):
-            raise BuildError(f"bytecode could not be compiled: {CommandError(words, done.returncode, done.stderr)}")

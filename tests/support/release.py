@@ -12,7 +12,7 @@ from pathlib import Path
 from rattler import Gateway, VirtualPackage, install, solve
 
 from conda_concept import sandbox
-from conda_concept.image import commands, compile_argv, squash
+from conda_concept.image import commands, squash
 from conda_concept.layout import Layout
 from conda_concept.localchannel import (
     PLACEHOLDER,
@@ -97,7 +97,10 @@ def make_store(root: Path, work: Path, *, extra: Sequence[str] = (), compiled: b
         specs = ("python", f"hello =={hello}", *tools, *(extra if release == DEMO else ()))
         tree = _tree(channel, specs, layout.prefix(release), work)
         if compiled:
-            run(sandbox.command(tree, layout.prefix(release), compile_argv(layout.prefix(release), 2)), check=False)
+            prefix = layout.prefix(release)
+            words = [f"{prefix}/bin/python3", "-I", "-B", "-m", "compileall", "-f", "-qq", "-j2"]
+            words += ["--invalidation-mode", "unchecked-hash", f"{prefix}/lib"]
+            run(sandbox.command(tree, prefix, words), check=False)
         facts[release] = _release(layout, site, base, release, tree)
     _aliases(layout)
     return Store(layout, site, facts)

@@ -60,6 +60,7 @@ ORDER = (
         "sandbox",
         "integrating",
         "hooks",
+        "bytecode",
         "runtime",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),

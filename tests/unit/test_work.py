@@ -60,7 +60,8 @@ def specs() -> list[Spec]:
 @pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
 def test_an_order_comes_back_as_it_was(spec: Spec) -> None:
     source = Source(commit="c" * 40, pull_request="12", author="it's me")
-    built = BuildOrder(RELEASE, spec, "the lock's text: é\n", source, (("ssh", "#!/bin/sh\nexit 0\n"),))
+    scripts = (("ssh", "#!/bin/sh\nexit 0\n"),), (("fonts.sh", "#!/bin/sh\nfc-cache\n"),)
+    built = BuildOrder(RELEASE, spec, "the lock's text: é\n", source, *scripts)
     assert read_build(work._BUILD.dump_json(built).decode()) == built
     tested = TestOrder(RELEASE, spec, {"test_x.py": "def test_x():\n    pass\n"}, again=True)
     assert read_test(work._TEST.dump_json(tested).decode()) == tested
