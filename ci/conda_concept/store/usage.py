@@ -145,16 +145,13 @@ _FLOCK = struct.Struct("hhqqi4x")
 def _locked(path: Path) -> bool:
     """Whether somebody holds a lock on a file; False where that cannot be known.
 
-    First asked without taking anything: NFS knows a flock as a lock of fcntl. Then an exclusive flock is tried for a
-    moment, which a launcher waits out. NFS gives that one only to who may write.
+    First asked without taking anything: NFS knows a flock as a lock of fcntl, and asking needs no right to write. Then
+    an exclusive flock is tried for a moment, which a launcher waits out.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
+        return False
     try:
         question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
