@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gallery import FROM_DEMO, FROM_TESTS, GALLERY, bones, chosen, digest_in, with_digest
+from gallery import FROM_DEMO, FROM_REQUESTS, FROM_TESTS, GALLERY, bones, chosen, digest_in, with_digest
 
 TEXTS = sorted(GALLERY.glob("*.md"))
 
@@ -13,7 +13,8 @@ TEXTS = sorted(GALLERY.glob("*.md"))
 def test_it_has_everything() -> None:
     names = {path.stem for path in TEXTS}
     own = {"quarter", "quarterly-refresh", "release-checklist", "release-notes", "unsolvable"}
-    assert names == {*FROM_DEMO, *FROM_TESTS, *own}
+    own |= {"request-convertdate", "request-psyplot"}
+    assert names == {*FROM_DEMO, *FROM_TESTS, *FROM_REQUESTS, *own}
     assert {path.stem for path in GALLERY.glob("*.png")} == names
 
 
