@@ -7,27 +7,31 @@ An aim that does not hold is said and ends with exit code 1.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from realdata import RealData
-from scale_channel import Made, make_channel
-from scale_measure import Step
+from scale_channel import make_channel
+from scale_measure import Gauge, Step
 from scale_path import Passed, World, apart, unmounted
+from scale_plan import BYTES
 from scale_plot import svg
 from scale_present import Present, present
 from scale_users import Cold, Started, cold_imports, median_start, modules_loaded, starts_during
 from tabulate import tabulate
 
 PARTS = ("one", "five", "present", "cold", "users")
+#: Room on the disk, in sizes of the prefix: for our own way, and with the present ones beside it.
+_ROOM, _ROOM_ALL = 4.0, 8.0
 #: The aims, from the issue.
 CANDIDATE_SECONDS, MEMORY, IMAGE_SHARE, SMALLER, FEWER, FASTER, QUARTER = 600, 2e9, 0.4, 2.5, 20, 20, 0.25
 
@@ -44,13 +48,13 @@ class Size:
     channel_seconds: float
     first: Passed
     publish: Step
-    one: Passed | None
-    five: Passed | None
-    present: Present | None
     start: tuple[float, float]
     modules: int
-    cold: tuple[Cold, ...]
-    users: tuple[Started, ...]
+    one: Passed | None = None
+    five: Passed | None = None
+    present: Present | None = None
+    cold: tuple[Cold, ...] = ()
+    users: tuple[Started, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,10 @@ class Aim:
     holds: bool
 
 
-def measure(percent: float, folder: Path, parts: Sequence[str], workers: int) -> Size:
-    """All of one size, below `folder`, which is left behind."""
+def measure(percent: float, folder: Path, parts: Sequence[str], workers: int) -> Iterator[Size]:
+    """All of one size, below `folder`, which is left behind: the results so far after each part."""
     data = RealData.unpack(folder / "data")
-    gauge = World(folder, Made(folder, None, (), 0)).gauge  # type: ignore[arg-type]  # only its folders are looked at
+    gauge = Gauge()
     say(f"make the channel of {percent:g} %")
     with gauge.step("channel"):
         made = apart(make_channel, folder / "channels", data, percent / 100, workers)
@@ -75,27 +79,7 @@ def measure(percent: float, folder: Path, parts: Sequence[str], workers: int) ->
     first = world.candidate()
     publish = world.publish(first.release)[0]
     prefix = Path(first.prefix)
-    start, modules = median_start(first.prefix, 20), modules_loaded(prefix, world)
-    one = five = side_by_side = None
-    cold: list[Cold] = []
-    users: list[Started] = []
-    if "one" in parts:
-        say("a pull request that changes one package")
-        one = world.candidate(*made.changed[:1])
-    if "five" in parts:
-        say("a pull request that changes five packages")
-        five = world.candidate(*made.changed)
-    if "present" in parts or "cold" in parts:
-        say("the present ways")
-        side_by_side = present(world, made.changed[:1])
-    if "cold" in parts:
-        say("cold imports over a slow file system")
-        cold = cold_imports(world, prefix, folder / "store" / "plain", (0.5, 2), (1, 8, 64))
-    if "users" in parts and one is not None:
-        say("starts while releases are published")
-        turns = [lambda name=name: world.publish(name) for name in (one.release, first.release) * 2]
-        users = starts_during(world, turns, 64, 4, 10)
-    return Size(
+    size = Size(
         percent=percent,
         packages=len(made.plan.packages) + 2,
         files=made.plan.files,
@@ -104,14 +88,31 @@ def measure(percent: float, folder: Path, parts: Sequence[str], workers: int) ->
         channel_seconds=gauge.steps[0].seconds,
         first=first,
         publish=publish,
-        one=one,
-        five=five,
-        present=side_by_side,
-        start=start,
-        modules=modules,
-        cold=tuple(cold),
-        users=tuple(users),
+        start=median_start(first.prefix, 20),
+        modules=modules_loaded(prefix, world),
     )
+    yield size
+    if "one" in parts:
+        say("a pull request that changes one package")
+        size = replace(size, one=world.candidate(*made.changed[:1]))
+        yield size
+    if "five" in parts:
+        say("a pull request that changes five packages")
+        size = replace(size, five=world.candidate(*made.changed))
+        yield size
+    if "users" in parts and size.one is not None:
+        say("starts while releases are published")
+        turns = [functools.partial(world.publish, name) for name in (size.one.release, first.release) * 2]
+        size = replace(size, users=tuple(starts_during(world, turns, 64, 4, 10)))
+        yield size
+    if "present" in parts or "cold" in parts:
+        say("the present ways")
+        size = replace(size, present=present(world, made.changed[:1]))
+        yield size
+    if "cold" in parts:
+        say("cold imports over a slow file system")
+        found = cold_imports(world, prefix, folder / "store" / "plain", (0.5, 2), (1, 8, 64))
+        yield replace(size, cold=tuple(found))
 
 
 def say(text: str) -> None:
@@ -267,17 +268,21 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if os.geteuid() != 0:
         parser.error("it mounts, and starts commands as several ordinary users: run it as root")
+    percent = float(options.size.rstrip("%"))
+    parts = [part for part in PARTS if part not in options.without]
+    needed = BYTES * percent / 100 * (_ROOM_ALL if "present" in parts or "cold" in parts else _ROOM)
+    if shutil.disk_usage(options.folder).free < needed:
+        parser.error(f"{options.folder} has too little room: {needed / 1e9:.0f} GB are needed (see --folder)")
     # A short name: the prefix is in the first line of scripts, which kernels cut.
     folder = Path(tempfile.mkdtemp(prefix="scale-", dir=options.folder))
     folder.chmod(0o755)
     try:
-        parts = [part for part in PARTS if part not in options.without]
-        size = measure(float(options.size.rstrip("%")), folder, parts, options.workers)
+        for size in measure(percent, folder, parts, options.workers):
+            if options.out:  # what there is, should a later part fail
+                options.out.write_text(json.dumps(_plain(size), indent=1) + "\n")
     finally:
         unmounted(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    if options.out:
-        options.out.write_text(json.dumps(_plain(size), indent=1) + "\n")
     sys.stdout.write(f"{json.dumps(_plain(size), indent=1) if options.json else tables(size)}\n")
     return 0 if all(aim.holds for aim in aims(size)) else 1
 

@@ -41,8 +41,10 @@ def present(world: World, changed: Sequence[Planned]) -> Present:
         _run("mksquashfs", plain, old, *_SQUASH)
     with first.step("copy to the shared disk"):
         _run("cp", old, shared / "old.sqsh")
+    old.unlink()
     with update.step("unpack the old image"):
         _run("unsquashfs", "-no-progress", "-quiet", "-processors", "2", "-d", work / "tree", shared / "old.sqsh")
+    (shared / "old.sqsh").unlink()
     update.steps += apart(_changed, world, work / "tree", tuple(changed))
     with update.step("squash, uncompressed"):
         _run("mksquashfs", work / "tree", new, *_SQUASH)
@@ -50,8 +52,7 @@ def present(world: World, changed: Sequence[Planned]) -> Present:
         _run("cp", new, shared / "new.sqsh")
     size = new.stat().st_size
     shutil.rmtree(work)
-    for name in ("old.sqsh", "new.sqsh"):
-        (shared / name).unlink()
+    (shared / "new.sqsh").unlink()
     return Present(tuple(plain_steps), tuple(first.steps), tuple(update.steps), size, Disk.below([plain]))
 
 
