@@ -1,5 +1,7 @@
 """The whole path of a release, from an environment file to a user's start, measured step by step."""
 
+import atexit
+import os
 import subprocess
 import time
 import traceback
@@ -38,9 +40,17 @@ Answer = TypeVar("Answer")
 
 
 def apart(function: Callable[..., Answer], *arguments: object) -> Answer:
-    """Call it in a process of its own, so that its memory and threads are its own and end with it."""
-    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+    """Call it in a process of its own, so that its memory and threads are its own and end with it.
+
+    A new one, not a fork: rattler's threads would be missing in it, and what they had locked would stay so.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), _leave_at_once) as pool:
         return pool.submit(_explained, function, *arguments).result()
+
+
+def _leave_at_once() -> None:
+    """End without Python's own last steps, which rattler's threads do not survive (as `conda_concept.run.leave`)."""
+    atexit.register(os._exit, 0)
 
 
 def _explained(function: Callable[..., Answer], *arguments: object) -> Answer:
