@@ -1,4 +1,4 @@
-"""A repository with nothing but environments/, a site file, and five small workflow files that call this one's."""
+"""A repository with nothing but environments/, a site file, forms, and small workflow files that call this one's."""
 
 import shutil
 import tempfile
@@ -37,6 +37,7 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
 def test_it_goes_the_whole_way_with_the_workflows_of_another(forge: Forge) -> None:
     state = forge.state
     assert sorted(state.git("ls-tree", "-r", "--name-only", "main").splitlines()) == [
+        ".github/ISSUE_TEMPLATE/package.yml",
         "ci/sites/here.yml",
         "environments/ocean/config.yml",
         SPEC,

@@ -106,6 +106,9 @@ def test_an_interpreters_path_as_first_line_and_conda_activate(
         lines += [f"printf '$ %s\\n' {shlex.quote(line)}", line]
     out = ordinary_user.bash("\n".join(lines), cwd=user_dir).stdout
     out = out.replace(str(store.layout.root), "/opt/site").replace(sys.prefix, "/home/me/conda")
+    # conda sorts by path, and where our conda lies sorts otherwise than the user's.
+    first, table, rest = re.split(r"(?s)(?<=environments:\n#\n)(.*?\n)(?=\n)", out)
+    out = first + "".join(sorted(table.splitlines(True), key=lambda line: line.split()[-1])) + rest
     shown = "".join(f"{line.rstrip()}\n" for line in out.splitlines())
     assert shown == SHOWN.read_text("utf-8"), shown
 
