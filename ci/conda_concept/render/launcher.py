@@ -109,6 +109,8 @@ def render_launcher(facts: LauncherFacts) -> str:
             binds=tuple(dict.fromkeys((*site.binds, *config.binds, site.root))),
             unset=config.unset,
             enter=template_text("enter.sh"),
+            serve=template_text("serve.sh"),
+            watch=template_text("watch.sh"),
         )
     )
 
