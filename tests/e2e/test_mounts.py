@@ -181,6 +181,25 @@ def test_without_fusermount_each_command_mounts_for_itself(
     assert mounts(node) == []
 
 
+def test_a_start_on_a_mount_that_is_there_takes_three_programs(
+    store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser
+) -> None:
+    # The launcher becomes the first, which becomes a shell; that starts the second and becomes the third.
+    host, log = user_dir / "bin", user_dir / "log"
+    host.mkdir()
+    for tool in Path("/usr/bin").iterdir():
+        if tool.is_file():
+            (host / tool.name).write_text(f'#!/bin/sh\necho {tool.name} >>{log}\nexec {tool} "$@"\n', "utf-8")
+            (host / tool.name).chmod(0o755)
+    user_dir.chmod(0o777)
+    argv = hello(settings(store, node, host_bin=str(host)))
+    ordinary_user.run(argv)
+    assert "flock" in log.read_text("utf-8").split()
+    log.unlink()
+    ordinary_user.run(argv)
+    assert log.read_text("utf-8").split() == ["unshare", "mount", "setpriv"]
+
+
 # --- who uses what ------------------------------------------------------------------------------------------------
 
 #: What `conda-concept prune` asks, on another node: it sees no process of this one, only what the file system shows.
