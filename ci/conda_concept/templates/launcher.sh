@@ -97,7 +97,8 @@ _cc_report() {
     _cc_say "$_cc_label"
     printf '  %-8s%s\n' job "${PBS_JOBID:-${SLURM_JOB_ID:-none}}" node "$(uname -n)" user "$(id -un)" \
         time "$(date -u +%Y-%m-%dT%H:%M:%SZ)" image "$_cc_image" runtime "$_cc_runtime" >&2
-    if [ -n "${1-}" ] && _cc_mine && exec 9>"$_cc_own/report" && ! flock -n 9; then
+    if [ -n "${1-}" ] && _cc_mine && { true >"$_cc_own/report"; } 2>/dev/null &&
+        exec 9>"$_cc_own/report" && ! flock -n 9; then
         printf '  %-8s%s\n' sha256 "another process of this user is reading the image on this node, and reports it" >&2
     else
         _cc_digest_found
@@ -145,19 +146,18 @@ _cc_alive() {
     _cc_mine && { true <"$_cc_shared/$_cc_probe"; } 2>/dev/null
 }
 
+# What the kernel says of this process, in _cc_value. Read letter by letter, so what stands far down takes its time.
+_cc_own_status() {
+    while read -r _cc_key _cc_value _cc_rest; do
+        [ "$_cc_key" != "$1" ] || return 0
+    done </proc/self/status
+}
+
 # A place that only this user can write, named by user and job: a job's processes, the one behind the mount too, end
 # with the job, and must not take the mount of another job along.
 _cc_place() {
-    _cc_uid='' _cc_ignored=0000000000000000
-    while read -r _cc_key _cc_value _cc_rest; do
-        case $_cc_key in
-        Uid:) _cc_uid=$_cc_value ;;
-        SigIgn:)
-            _cc_ignored=$_cc_value
-            break
-            ;;
-        esac
-    done </proc/self/status
+    _cc_own_status Uid:
+    _cc_own=$_cc_node/$_cc_product.$_cc_value
     _cc_job=${PBS_JOBID:-${SLURM_JOB_ID:-}}
     # An array's 13[1] and 13[2] are two jobs.
     while :; do
@@ -166,7 +166,6 @@ _cc_place() {
         *) break ;;
         esac
     done
-    _cc_own=$_cc_node/$_cc_product.$_cc_uid
     _cc_shared=$_cc_own/$_cc_digest${_cc_job:+.$_cc_job}
 }
 
@@ -253,6 +252,8 @@ _cc_run_singularity() {
     # dash has a PS1 of its own in every script; that one is nobody's.
     _cc_prompt=${PS1+=$PS1}
     [ "$_cc_prompt" != '=$ ' ] || _cc_prompt=
+    _cc_own_status SigIgn:
+    _cc_ignored=$_cc_value
     _cc_list_binds
     # Singularity binds the working directory by itself, last; in the release directory that would hide the image.
     # inside.sh goes back there.
