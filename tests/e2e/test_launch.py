@@ -152,7 +152,7 @@ def test_links_and_virtual_environments_in_a_folder_that_no_bind_names(inside: I
         shutil.chown(folder, inside.user.uid)
         inside.bash('ln -s "$1" "$2/py"', inside.store.command("python3"), folder)
         assert who(inside.out([folder / "py", "-c", WHO]))[0] == str(inside.store.prefix())
-        inside.out([folder / "py", "-m", "venv", "--without-pip", folder / "v"], cwd=folder)
+        inside.out([inside.store.command("python3"), "-m", "venv", "--without-pip", folder / "v"], cwd=folder)
         assert who(inside.out([folder / "v/bin/python", "-c", WHO]))[0] == str(folder / "v")
     finally:
         shutil.rmtree(folder)

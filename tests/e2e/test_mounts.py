@@ -443,7 +443,8 @@ def test_debug_says_why_there_is_no_shared_mount(
     (prefix / "image.sqsh").write_bytes(b"not squashfs" * 1000)
     facts = replace(settings(store, node, start_tries=1), prefix=str(prefix))
     said = ordinary_user.run(hello(facts), env={"CONDA_CONCEPT_DEBUG": "1"}, check=False).stderr
-    assert "no shared mount can be made here: Something doesn't look like a squashfs image." in said
+    assert "no shared mount can be made here" in said
+    assert said.count("look like a squashfs image") >= 2
     assert "mounting the image for this command alone" in said
 
 

@@ -16,6 +16,7 @@ _cc_probe={{ probe | sh }}
 _cc_runtime={{ runtime | sh }}
 _cc_singularity={{ singularity | sh }}
 _cc_base={{ base | sh }}
+_cc_visible={{ binds | join(",") | sh }}
 _cc_mounting={{ mounting | sh }}
 _cc_node={{ node_dir | sh }}
 _cc_product={{ product | sh }}
@@ -267,10 +268,12 @@ _cc_run_singularity() {
 
 # The site's folders that are here, where the command is called, the home that the user says, and where the command is.
 _cc_list_binds() {
-    _cc_binds=/
-{% for path in binds %}
-    if [ -e {{ path | sh }} ]; then _cc_binds=$_cc_binds,{{ path | sh }}; fi
-{% endfor %}
+    _cc_binds=/ _cc_rest=$_cc_visible,
+    while [ -n "$_cc_rest" ]; do
+        _cc_word=${_cc_rest%%,*}
+        _cc_rest=${_cc_rest#*,}
+        [ ! -e "$_cc_word" ] || _cc_binds=$_cc_binds,$_cc_word
+    done
     for _cc_word in "$PWD" "${HOME-}"; do
         case $_cc_word in
         / | '' | *[:,]* | "$_cc_prefix" | "$_cc_prefix"/*) ;;
