@@ -235,7 +235,7 @@ def test_a_signal_between_two_tries_ends_it(fake: Fake) -> None:
             time.sleep(0.02)
         time.sleep(0.3)
         process.terminate()
-        process.communicate(timeout=20)
+        assert process.communicate(timeout=20) == ("", "FATAL: container creation failed\n")
     assert len(fake.calls()) == 1
 
 

@@ -432,16 +432,22 @@ _cc_supervise() {
     done
     while :; do
         _cc_contain _cc_start "$@"
-        if [ "$_cc_status" -eq 0 ] || [ -n "$_cc_started$_cc_caught" ]; then break; fi
+        if [ "$_cc_status" -eq 0 ] || [ -n "$_cc_started" ]; then break; fi
+        if [ -z "$_cc_caught" ] && [ "$_cc_try" -lt "$_cc_tries" ]; then
+            _cc_debug "the container did not start (status $_cc_status); trying again: $_cc_said"
+            "$_cc_host/sleep" "$_cc_try"
+        fi
+        # Whoever sends a signal does not mean the next try.
+        if [ -n "$_cc_caught" ]; then
+            printf '%s' "$_cc_said" >&2
+            break
+        fi
         if [ "$_cc_try" -ge "$_cc_tries" ]; then
             printf '%s' "$_cc_said" >&2
             _cc_say "the container could not be started, $_cc_try times; the command has not run"
             _cc_report once
             break
         fi
-        _cc_debug "the container did not start (status $_cc_status); trying again: $_cc_said"
-        "$_cc_host/sleep" "$_cc_try"
-        if [ -n "$_cc_caught" ]; then break; fi
         _cc_try=$((_cc_try + 1))
         # The mount may be what failed: look again, and without it in the end.
         if [ "$_cc_try" -eq "$_cc_tries" ]; then _cc_mount=; elif [ -n "$_cc_mount" ]; then _cc_find_mount; fi
