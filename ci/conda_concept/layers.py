@@ -12,6 +12,7 @@ The layers of a build serve builds of other pull requests too. They are made of 
 bytecode in which no other package had a hand (see `bytecode`).
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,6 +60,20 @@ class Whole:
     def size(self) -> int:
         """Bytes of the files, to deal them out."""
         return sum(os.lstat(f"{self.folder}/{path}").st_size for path in self.places)
+
+    def check(self) -> None:
+        """Compare every file in the package cache with the package's list, which came with the archive.
+
+        Raises:
+            IntegrityError: with the first that has other bytes.
+        """
+        for entry in _listed(self.folder):
+            with (self.folder / entry["_path"]).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                    raise IntegrityError(
+                        f"{self.folder / entry['_path']} has other bytes than its package's list says.",
+                        hint=f"Somebody or something changed it: remove {self.folder} and build again.",
+                    )
 
     def has_all(self, image: Image) -> bool:
         """Whether an image has all files that the layer should have."""
@@ -203,15 +218,11 @@ class Layers:
         left_out.write_text("".join(f"{path}\n" for path in _others(whole)), "utf-8", errors="surrogateescape")
         trees = [whole.folder, *([compiled] if compiled.is_dir() else [])]
         try:
+            whole.check()
             whole.layer.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
             squash_layer(trees, left_out, part, self.options)
             image = squashfs.read(part)
-            if not whole.has_all(image):
-                raise IntegrityError(
-                    f"{whole.folder.name} is not in the package cache as its own list says.",
-                    hint=f"Remove {whole.folder} and build again.",
-                )
             part.replace(whole.layer)
         finally:
             part.unlink(missing_ok=True)

@@ -161,6 +161,18 @@ def test_nothing_of_a_file_that_was_taken_out_is_in_the_image(tiny: Tiny, built_
     assert "second-4.0-0" not in {whole.folder.name for whole in (*built_from[1].missing, *built_from[1].kept)}
 
 
+def test_a_file_that_was_changed_in_the_package_cache_gets_into_no_image(tiny: Tiny) -> None:
+    built(tiny, "2.0")
+    shutil.rmtree(tiny.root / "cache" / "layers")
+    shutil.rmtree(tiny.root / "store")
+    (changed,) = tiny.root.glob("cache/packages/second-2.0-*/site-packages/second.py")
+    text = changed.read_bytes()
+    changed.write_bytes(text[:-2] + b"X\n")
+    said = tiny.concept("build", "tiny")
+    assert said.code == 5, said.err
+    assert f"{changed} has other bytes than its package's list says" in said.err
+
+
 def listing(prefix: str) -> dict[str, bytes]:
     """All files of a release's image; a link has no content."""
     with tempfile.TemporaryDirectory(prefix="cc-") as folder:
