@@ -24,8 +24,8 @@ from conda_concept.progress import Reporter
 
 _CHUNK = 1 << 20
 _TRIES = 4
-#: An archive and the tree that it unpacks to, by the archive's size.
-_UNPACKED = 4.0
+#: An archive, the tree that it unpacks to, and its layer, by the archive's size.
+_UNPACKED = 5.5
 #: Seconds for a connection, and between two chunks.
 _TIMEOUT = (10.0, 60.0)
 #: In a log, where no bar moves, a line so many seconds after the last.
