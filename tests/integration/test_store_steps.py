@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from benchmarks.storekit import (
     silent,
 )
 from conda_concept.errors import BusyError, ConcError, GateError, InputError, NotFoundError, RefusedError, SpaceError
-from conda_concept.model import Verdict
+from conda_concept.model import Release, Verdict
 from conda_concept.record import verdict_to_text
 from conda_concept.settings import Config, Retention
 from conda_concept.steps.doctor import doctor
@@ -150,6 +151,7 @@ def test_what_others_made_in_place_of_an_alias_is_not_overwritten(store: Store) 
     with pytest.raises(RefusedError, match="is a directory"):
         publish_release(store, TWO, "23.04", ASKED, silent())
     assert live(store)["analysis3-23.04"] == ONE.build_id
+    assert store.reader.state().temporaries == ()
 
 
 # --- rollback -----------------------------------------------------------------------------------------------------
@@ -366,6 +368,54 @@ def test_the_candidates_of_closed_pull_requests_go_at_once(store: Store) -> None
     prune(keeping, ASKED, ["12"])
     assert not store.layout.prefix(TWO).exists()
     assert store.reader.state().candidates == {}
+
+
+def begun_elsewhere(store: Store, one: Release, *, hours_ago: float) -> None:
+    """A build on a node that cannot be asked, with its last sign of life so long ago."""
+    elsewhere = replace(store, identity=replace(store.identity, host="node7"))
+    marker = store.layout.incomplete(one)
+    marker.parent.mkdir(parents=True)
+    elsewhere.taker.take(marker, f"building {one}")
+    seen = marker.stat().st_mtime - hours_ago * 3600
+    os.utime(marker, (seen, seen))
+
+
+def test_a_build_of_a_node_that_died_is_pruned_after_lock_hours(store: Store) -> None:
+    begun_elsewhere(store, THREE, hours_ago=2.1)
+    assert [row.trouble for row in list_releases(store) if row.release == THREE] == ["left unfinished"]
+    prune(store, ASKED)
+    assert not store.layout.prefix(THREE).exists()
+    begun_elsewhere(store, THREE, hours_ago=1.9)
+    judged = {one.release: one.why for one in prune(store, ASKED).judgements}
+    assert judged[THREE].startswith("being built by process")
+    assert store.layout.prefix(THREE).is_dir()
+
+
+def test_a_long_build_gives_signs_of_life(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conda_concept.store.lease.PULSE_SECONDS", 0.02)
+    marker = store.layout.incomplete(THREE)
+    with store.stage(THREE):
+        os.utime(marker, (0, 0))
+        deadline = time.monotonic() + 20
+        while marker.stat().st_mtime == 0:  # this process does something else than staging, for long
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_build_that_begins_meanwhile_stays_and_the_rest_is_pruned(store: Store) -> None:
+    half = release("22.01", 9)
+    store.layout.prefix(half).mkdir(parents=True)
+
+    class Meddling(FaultyDoor):
+        def link(self, source: Path, path: Path) -> None:
+            if path == store.layout.incomplete(half) and not path.exists():
+                store.taker.take(path, f"building {half}")
+            super().link(source, path)
+
+    done = prune(replace(aged(store), door=Meddling()), ASKED)
+    assert [text.partition(":")[0] for text in done.stayed] == [f"{half} stays"]
+    assert store.layout.prefix(half).is_dir()
+    assert not store.layout.prefix(TWO).exists()
 
 
 def test_prune_leaves_what_is_locked_alone(store: Store) -> None:

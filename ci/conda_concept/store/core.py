@@ -65,7 +65,7 @@ class Store:
     @property
     def reader(self) -> Reader:
         """Reads this store."""
-        return Reader(self.layout, self.identity)
+        return Reader(self.layout, self.identity, self.site.retention.lock_hours)
 
     @property
     def checker(self) -> Checker:
@@ -76,14 +76,18 @@ class Store:
     def taker(self) -> Taker:
         """Takes this store's leases."""
         hours = self.site.retention.lock_hours
-        return Taker(self.door, self.identity, hours, self.notice, lambda: self.now().isoformat(timespec="seconds"))
+
+        def now() -> str:
+            return self.now().isoformat(timespec="seconds")
+
+        return Taker(self.door, self.identity, hours, self.notice, now, self.permissions)
 
     @contextmanager
     def locked(self, purpose: str, *, wait: float = 0.0) -> Iterator[Applier]:
         """Hold the store's lock and change the store through the applier; `BusyError` names who holds it."""
         with explained(f"{purpose} in {self.layout.apps}"):
             settle(self.door, self.layout.apps, self.layout.root, self.permissions)
-            with self.taker.held(self.layout.lock, purpose, wait=wait) as lease:
+            with self.taker.held(self.layout.lock, purpose, wait=wait) as lease, lease.kept_fresh():
                 yield Applier(self.door, self.layout, self.permissions, lease)
 
     @contextmanager
@@ -103,9 +107,10 @@ class Store:
             return
         staged = Staged(self.door, self.layout, release, self.permissions, lease)
         try:
-            with explained(f"clear what an earlier build of {release} left"):
-                remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
-            yield staged
+            with lease.kept_fresh():
+                with explained(f"clear what an earlier build of {release} left"):
+                    remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
+                yield staged
         except BaseException:
             with suppress(ConcError, OSError):  # what failed first is what people should see
                 self._abandon(staged)
@@ -166,9 +171,7 @@ class Store:
         prefix = self.layout.prefix(release)
         for attempt in range(3):
             try:
-                settle(self.door, prefix.parent, self.layout.root, self.permissions)
-                if not prefix.is_dir():
-                    self.door.mkdir(prefix)
+                settle(self.door, prefix, self.layout.root, self.permissions)
                 return self.taker.take(self.layout.incomplete(release), f"building {release}")
             except (FileNotFoundError, FileExistsError):
                 if attempt == 2:

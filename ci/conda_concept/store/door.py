@@ -149,7 +149,7 @@ def explained(doing: str) -> Iterator[None]:
             ) from error
         hint = "Run the same command again when that is mended; `conda-concept doctor` checks the store."
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            hint = "The store is written by the release account only; `conda-concept doctor` checks its permissions."
+            hint = "Only its owners write the store; `conda-concept doctor` checks its permissions."
         raise StorageError(f"Could not {doing}: {error.strerror}{path}.", hint=hint) from error
 
 

@@ -9,6 +9,7 @@ import grp
 import os
 import stat
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -119,11 +120,15 @@ def settle(door: Door, folder: Path, root: Path, rule: Permissions) -> None:
     """Make a folder of the store and what is above it down from `root`, with the site's permissions.
 
     A folder that only its owner may enter is one that was made by a run that ended before it could set them; others
-    keep what they have, so that a site's own choice above the store is not undone.
+    keep what they have, so that a site's own choice above the store is not undone. Such a folder of another owner is
+    empty, and is made anew.
     """
-    made = make_directories(door, folder)
     for one in reversed((folder, *folder.parents)):
-        if one in made or (one.is_relative_to(root) and one.stat().st_mode & 0o077 == 0):
+        closed = one.is_relative_to(root) and one.is_dir() and one.stat().st_mode & 0o077 == 0
+        if closed and os.geteuid() not in {0, one.stat().st_uid}:
+            with suppress(OSError):  # not empty: what is tried next says so
+                door.rmdir(one)
+        if make_directories(door, one) or closed:
             rule.apply(door, one, "directory")
 
 

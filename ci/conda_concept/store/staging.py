@@ -8,9 +8,8 @@ counts as complete only with a record and without a marker.
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from conda_concept.errors import InputError, IntegrityError
@@ -56,7 +55,6 @@ class Staged:
     lease: Lease
     image_fact: Copied | None = None
     record: ReleaseRecord | None = None
-    _breath: float = field(default_factory=time.monotonic)
 
     @property
     def prefix(self) -> Path:
@@ -92,20 +90,10 @@ class Staged:
         self.image_fact = copied
         return copied
 
-    def refresh(self) -> None:
-        """A sign of life, once a minute at most: call it from whatever shows progress while something takes long.
-
-        Other nodes cannot see this process; they take a build over that has given no sign for `lock_hours`.
-        """
-        if time.monotonic() - self._breath > 60:
-            self._breath = time.monotonic()
-            with explained(f"go on with {self.release}"):
-                self.lease.refresh()
-
     def mkdir(self, path: str) -> None:
         """A directory of the release, with its parents."""
         with explained(f"make {path} of {self.release}"):
-            make_directories(self.door, self._inside(path))
+            self._folder(self._inside(path))
 
     def write(self, path: str, data: bytes, *, program: bool = False) -> None:
         """A file of the release; `program` makes it executable. Parents are made."""
@@ -164,8 +152,13 @@ class Staged:
         """The place of a new entry, with its parents made."""
         target = self._inside(path)
         with explained(f"make the folder of {path} of {self.release}"):
-            make_directories(self.door, target.parent)
+            self._folder(target.parent)
         return target
+
+    def _folder(self, path: Path) -> None:
+        """A folder with its parents, open to other owners at once: one of them may have to take this build over."""
+        for made in make_directories(self.door, path):
+            self.permissions.apply(self.door, made, "directory")
 
     def _inside(self, path: str) -> Path:
         pure = PurePosixPath(path)
@@ -174,13 +167,12 @@ class Staged:
         return self.prefix / pure
 
     def _hash(self, source: Path, progress: Progress, descriptor: int | None) -> Copied:
-        """Digest a file, copying it where there is somewhere to; a sign of life every minute."""
+        """Digest a file, copying it where there is somewhere to."""
         total = source.stat().st_size
 
         def each(chunk: memoryview, done: int) -> None:
             if descriptor is not None:
                 self.door.write(descriptor, chunk)
-            self.refresh()
             progress(done, total)
 
         return digest(source, each)
