@@ -250,6 +250,25 @@ def test_an_untested_candidate_is_not_published(tiny: Tiny) -> None:
     assert history[0]["forced"] == "a test of the force"
 
 
+def test_publishing_an_older_version_moves_only_its_own_label(tiny: Tiny) -> None:
+    tiny.environ["GITHUB_TRIGGERING_ACTOR"] = "octocat"
+    for version in ("26.11", "26.12"):
+        tiny.write({"config.yml": CONFIG.replace("26.11", version)})
+        for command in (["lock", "tiny"], ["build", "tiny"]):
+            assert tiny.concept(*command).code == 0
+        said = tiny.concept("publish", f"tiny-{version}", "--force", "a test of the names")
+        assert said.code == 0, said.err
+        words = {line.split()[0]: line.split()[-1] for line in said.out.splitlines() if line.startswith("     ")}
+        assert {"what", "who", "when", "lock", "FORCED"} <= set(words), said.out
+        assert "octocat by " in said.out
+    before = {path.name: path.readlink() for path in (tiny.store / "apps/conda_concept/envs").iterdir()}
+    assert str(before["tiny"]) == "tiny-26.12"
+    again = tiny.concept("publish", "tiny-26.11", "--force", "a fix of an older version", "--json")
+    assert again.code == 0, again.err
+    assert {path.name: path.readlink() for path in (tiny.store / "apps/conda_concept/envs").iterdir()} == before
+    assert again.data["operations"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

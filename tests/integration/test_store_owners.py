@@ -14,7 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.storekit import ASKED, NO_GRACE, FaultyDoor, broken, build, judge, make_site, make_store, release, silent
+from benchmarks.storekit import (
+    ASKED,
+    NO_GRACE,
+    FaultyDoor,
+    broken,
+    build,
+    judge,
+    make_site,
+    make_store,
+    release,
+    silent,
+)
 from conda_concept.errors import BusyError, NotFoundError
 from conda_concept.model import Release
 from conda_concept.settings import Groups
@@ -161,7 +172,7 @@ def test_a_build_is_seen_by_others_and_taken_over_when_its_builder_is_gone(root:
         publish_release(store, ONE, "23.04", ASKED, silent())
 
     assert does(root, BERT, watches)
-    assert does(root, USER, lambda store: list_releases(store))
+    assert does(root, USER, list_releases)
     os.kill(anne, signal.SIGKILL)
     ended(anne)
     assert does(root, BERT, release_it(TWO))

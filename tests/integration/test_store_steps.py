@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,16 @@ from benchmarks.storekit import (
     release,
     silent,
 )
-from conda_concept.errors import BusyError, ConcError, GateError, InputError, NotFoundError, RefusedError, SpaceError
+from conda_concept.errors import (
+    BusyError,
+    ConcError,
+    GateError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    SpaceError,
+)
 from conda_concept.model import Release, Verdict
 from conda_concept.record import verdict_to_text
 from conda_concept.settings import Config, Retention
@@ -125,6 +135,60 @@ def test_a_stable_version_that_is_not_there_is_said(store: Store) -> None:
     done = publish_release(store, TWO, "22.12", ASKED, silent())
     assert any("analysis3-22.12, which is to be stable, is not published here" in notice for notice in done.notices)
     assert live(store)["analysis3"] == "analysis3-23.01"
+
+
+def test_the_plain_name_moves_to_what_is_checked_too(store: Store) -> None:
+    """`stable` names another version: publishing one release must not move people to a damaged other one."""
+    newest = ready(store, release("23.07", 5))
+    before = live(store)
+    store.layout.image(ONE).write_bytes(b"other bytes")
+    with pytest.raises(IntegrityError, match=r"(?s)`analysis3` is to mean analysis3-23.04 .*image.sqsh: has 11 b"):
+        publish_release(store, newest, "23.04", ASKED, silent())
+    assert live(store) == before
+    publish_release(store, TWO, None, ASKED, silent())
+    publish_release(store, newest, "23.04", ASKED, silent())
+    assert store.reader.state().release("analysis3") == TWO
+    # It means it already: publishing something else does not ask for it once more.
+    store.layout.image(TWO).write_bytes(b"other bytes")
+    publish_release(store, ready(store, release("23.07", 6)), "23.04", ASKED, silent())
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind", "words"),
+    [
+        (lambda store: store.layout.incomplete(ONE).write_text(""), IntegrityError, "is not complete"),
+        (lambda store: judge(store, ONE, passed=False), GateError, "did not pass"),
+        (
+            lambda store: store.layout.prefix(ONE).rename(store.layout.root / "gone"),
+            NotFoundError,
+            "no release analysis3-23.04/00000002",
+        ),
+    ],
+)
+def test_a_stable_version_that_cannot_be_meant_is_refused(
+    store: Store, harm: Callable[[Store], object], kind: type[ConcError], words: str
+) -> None:
+    newest = ready(store, release("23.07", 5))
+    before = live(store)
+    harm(store)
+    with pytest.raises(kind, match=words) as error:
+        publish_release(store, newest, "23.04", ASKED, silent())
+    assert "name another version as `stable`" in error.value.hint
+    assert live(store) == before
+
+
+def test_what_the_plain_name_would_mean_is_looked_at_again_under_the_lock(store: Store) -> None:
+    newest, before = ready(store, release("23.07", 5)), live(store)
+
+    class Meddling(FaultyDoor):
+        def create(self, path: Path) -> int:
+            if path.name.startswith(".store.lock"):
+                publish_release(store, TWO, None, ASKED, silent())
+            return super().create(path)
+
+    with pytest.raises(RefusedError, match="analysis3-23.04 was moved by somebody else meanwhile"):
+        publish_release(replace(store, door=Meddling()), newest, "23.04", ASKED, silent())
+    assert live(store) == {**before, "analysis3-23.04": TWO.build_id}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
