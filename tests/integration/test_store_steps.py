@@ -4,6 +4,7 @@ import datetime as dt
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from benchmarks.storekit import (
     START,
     Dead,
     FaultyDoor,
+    Killed,
     broken,
     build,
     contents,
@@ -702,3 +704,52 @@ def test_a_full_disk_while_a_version_is_retired_leaves_all_or_nothing(store: Sto
     prune(at(store, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
     assert OLD.label not in live(store)
     assert store.reader.state().notices == {}
+
+
+def test_a_version_has_its_grace_wherever_the_run_ended_that_took_its_names(store: Store) -> None:
+    """Also between its names and the line in the history, where only the publish long ago was written down."""
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    store = replace(store, site=store.site.model_copy(update={"retention": Retention(grace_days=10)}))
+    shutil.copytree(store.layout.root, store.layout.root.with_name("before"), symlinks=True)
+    ended = 0
+    for at_call in range(1, 200):
+        shutil.rmtree(store.layout.root)
+        shutil.copytree(store.layout.root.with_name("before"), store.layout.root, symlinks=True)
+        killed = replace(store, door=FaultyDoor(at=at_call), identity=Dead.identity())
+        try:
+            prune(at(killed, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+        except Killed:
+            ended += 1
+        else:
+            break
+        dry = prune(at(store, "2027-02-01"), replace(ASKED, dry_run=True), (), retiring("2027-01-31"))
+        assert not [one for one in dry.judgements if one.release == OLD and not one.keep]
+        # The next night; if it is the first to take the names away, or to write it down, grace begins then.
+        prune(at(store, "2027-02-02"), ASKED, (), retiring("2027-01-31"))
+        assert OLD.label not in live(store)
+        moves = [move for event in list_history(store) for move in event.moves]
+        assert [move.before for move in moves if move.alias == OLD.label and not move.after] == [OLD.build_id]
+        prune(at(store, "2027-02-10"), ASKED, (), retiring("2027-01-31"))
+        assert store.layout.prefix(OLD).is_dir(), at_call
+        prune(at(store, "2027-02-13"), ASKED, (), retiring("2027-01-31"))
+        assert not store.layout.prefix(OLD).exists(), at_call
+    assert ended >= 10
+
+
+def test_what_a_publish_left_has_its_grace_though_nobody_wrote_the_publish_down(store: Store) -> None:
+    store = replace(store, site=store.site.model_copy(update={"retention": Retention(grace_days=10, keep_builds=0)}))
+    store.layout.alias(TWO.label).unlink()
+    store.layout.alias(TWO.label).symlink_to(f"../releases/{TWO}")
+    prune(at(store, "2027-02-01"), ASKED)
+    assert store.layout.prefix(ONE).is_dir()
+
+
+def test_the_doctor_writes_down_what_nobody_has(store: Store) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    for path in (store.layout.alias(OLD.label), store.layout.module(OLD.label)):
+        path.unlink()
+    history = f"{store.layout.history.relative_to(store.layout.root)}"
+    assert findings(store)[history] == ("untidy", f"does not say that {OLD.label} was taken away")
+    doctor(store, ASKED, repair=True)
+    assert [(move.alias, move.after) for move in list_history(store)[0].moves] == [(OLD.label, "")]
+    assert findings(store) == {}

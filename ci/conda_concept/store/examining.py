@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conda_concept.model import Alias, Event, Move, Severity
+from conda_concept.model import Event, Severity
 from conda_concept.operations import (
     AppendEvent,
     DropCandidate,
@@ -23,7 +23,7 @@ from conda_concept.operations import (
     StoreState,
     candidate_target,
 )
-from conda_concept.plan import last_recorded, set_modules, wanted_modulerc, write_modulerc
+from conda_concept.plan import set_modules, untold, wanted_modulerc, write_modulerc
 from conda_concept.record import BUILD_ID, LABEL
 from conda_concept.store.core import Store
 from conda_concept.store.examining_release import Diagnosis, ReleaseExaminer, said
@@ -193,20 +193,16 @@ class Examiner:
                 "Set the line aside.",
                 SplitHistory(),
             )
-        recorded = last_recorded(self.state.history)
-        moves = tuple(
-            Move(alias.name, recorded.get(alias.name, ""), alias.target)
-            for alias in self.state.aliases
-            if recorded.get(alias.name, "") != alias.target and _well_formed(alias)
-        )
+        moves = untold(self.state)
         if moves:
-            names = ", ".join(move.alias for move in moves)
+            told = ", ".join(f"{move.alias} moved to {move.after}" for move in moves if move.after)
+            gone = ", ".join(f"{move.alias} was taken away" for move in moves if not move.after)
             yield said(
                 "untidy",
                 self.store.layout.history,
-                f"does not say that {names} moved to where it is",
-                "A run ended between moving the name and writing it down.",
-                "Run the same publish or rollback again.",
+                f"does not say that {' and that '.join(filter(None, (told, gone)))}",
+                "A run ended between changing the name and writing it down.",
+                "Run the same publish, rollback or prune again.",
                 AppendEvent(Event(self.event.when, self.event.who, "repair", None, moves)),
             )
 
@@ -252,10 +248,6 @@ def _below(root: str, diagnosis: Diagnosis) -> Diagnosis:
     found = diagnosis.finding
     short = replace(found, where=found.where.removeprefix(root), what=found.what.replace(root, ""))
     return replace(diagnosis, finding=short)
-
-
-def _well_formed(alias: Alias) -> bool:
-    return bool((BUILD_ID if LABEL.fullmatch(alias.name) else LABEL).fullmatch(alias.target))
 
 
 def _size(path: Path) -> int:
