@@ -113,6 +113,11 @@ class FaultyDoor:
         self._pass("rename", path)
         self.real.rename(source, path)
 
+    def exchange(self, source: Path, path: Path) -> None:
+        """Count, then do."""
+        self._pass("exchange", path)
+        self.real.exchange(source, path)
+
     def unlink(self, path: Path) -> None:
         """Count, then do."""
         self._pass("unlink", path)
@@ -198,12 +203,12 @@ def release(version: str, build: int, environment: str = "analysis3") -> Release
     return Release(environment, version, f"{build:08x}")
 
 
-def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096) -> ReleaseRecord:
+def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096, again: bool = False) -> ReleaseRecord:
     """Stage a release: image (sparse beyond 4 kB), launchers, modulefile, lock, history, and a link.
 
-    Or find it there already.
+    Or find it there already, unless `again`.
     """
-    with store.stage(wanted) as staged:
+    with store.stage(wanted, again=again) as staged:
         if isinstance(staged, AlreadyThere):
             return staged.record
         prefix = str(staged.prefix)

@@ -76,6 +76,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="an environment")
     parser.add_argument("--lock", metavar="FILE", help="instead of environments/NAME/conda-lock.yml")
     parser.add_argument("--download-only", action="store_true", help="fetch archives into the cache, and build nothing")
+    parser.add_argument("--replace", action="store_true", help="build it anew if it is there already, and damaged")
     _placing(parser)
     source_arguments(parser)
 
@@ -102,7 +103,7 @@ def _build(context: Context, arguments: argparse.Namespace) -> int:
         fetched = fetch_all(order.packages, context.cache, context.reporter)
         context.emit({"bytes": fetched}, f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
         return 0
-    built = build(order, context.edges)
+    built = build(order, context.edges, replace=arguments.replace)
     context.emit(plain(built), built.record.prefix)
     return 0
 

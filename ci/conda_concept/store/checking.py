@@ -132,6 +132,14 @@ def _difference(fact: FileFact, path: Path | None, counted: _Counted, *, read: b
         return f"cannot be read: {error.strerror}"
 
 
+def rebuild(release: Release) -> str:
+    """What mends a damaged release."""
+    return (
+        f"`conda-concept build {release.environment} --replace`, in a checkout of the commit that it was built from, "
+        f"builds it anew; then `conda-concept test {release}`."
+    )
+
+
 def refuse_damaged(release: Release, problems: tuple[Problem, ...]) -> None:
     """`IntegrityError` with every problem, if there is one."""
     if problems:
@@ -139,7 +147,7 @@ def refuse_damaged(release: Release, problems: tuple[Problem, ...]) -> None:
         more = f"\n  - and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise IntegrityError(
             f"{release} is not what its record says:\n{lines}{more}",
-            hint="Build it again, or take another release; nothing points at it that did not before.",
+            hint=f"Nothing points at it that did not before. Take another release, or: {rebuild(release)}",
         )
 
 

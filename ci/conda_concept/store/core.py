@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conda_concept.errors import ConcError, InputError, SpaceError
+from conda_concept.errors import ConcError, InputError, IntegrityError, SpaceError
 from conda_concept.layout import INCOMPLETE, Layout
 from conda_concept.model import Release, ReleaseRecord
 from conda_concept.operations import DropCandidate, SetCandidate, candidate_target
 from conda_concept.settings import Site
 from conda_concept.store.applying import Applier
-from conda_concept.store.checking import Checker
+from conda_concept.store.checking import Checker, rebuild
 from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new
 from conda_concept.store.lease import Identity, Lease, Taker
 from conda_concept.store.permissions import Permissions, settle
 from conda_concept.store.reading import Reader
+from conda_concept.store.replacing import Replacing
 from conda_concept.store.staging import Staged
 from conda_concept.store.usage import in_use
 
@@ -91,25 +92,33 @@ class Store:
                 yield Applier(self.door, self.layout, self.permissions, lease)
 
     @contextmanager
-    def stage(self, release: Release) -> Iterator[Staged | AlreadyThere]:
+    def stage(self, release: Release, *, again: bool = False) -> Iterator[Staged | AlreadyThere]:
         """Make a release at its final path; `AlreadyThere` where it is complete, `BusyError` where somebody builds it.
 
-        Leaving the block without `Staged.finish`, or by an error, removes everything again.
+        With `again` a complete release is made anew, since it is damaged; so is an incomplete one that names mean. That
+        happens beside it, and then the two change places: names and jobs find a whole release at any moment, and what
+        was there is kept. Leaving the block without `Staged.finish`, or by an error, removes everything again.
         """
-        if self.reader.complete(release):
-            yield AlreadyThere(release, self.reader.record(release))
+        replacing = Replacing(self.door, self.layout, release, self.permissions)
+        if replacing.is_due():
+            with self.locked(f"replace {release}", wait=60.0):
+                again = not replacing.finish() and again
+        if self.reader.complete(release) and not again:
+            yield self._already_there(release)
             return
+        beside = again or bool(self.reader.state().names_of(release))
+        folder = self.layout.again(release) if beside else self.layout.prefix(release)
         with explained(f"begin {release}"):
-            lease = self._begin(release)
-        if self.reader.complete(release):  # finished by another between the look and the marker
+            lease = self._begin(release, folder)
+        if self.reader.complete(release) and not again:  # finished by another between the look and the marker
             lease.release()
-            yield AlreadyThere(release, self.reader.record(release))
+            yield self._already_there(release)
             return
-        staged = Staged(self.door, self.layout, release, self.permissions, lease)
+        staged = Staged(self.door, self.layout, release, self.permissions, lease, folder)
         try:
             with lease.kept_fresh():
                 with explained(f"clear what an earlier build of {release} left"):
-                    remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
+                    remove_tree(self.door, folder, spare=frozenset({INCOMPLETE}))
                 yield staged
         except BaseException:
             with suppress(ConcError, OSError):  # what failed first is what people should see
@@ -117,6 +126,15 @@ class Store:
             raise
         if staged.record is None:
             self._abandon(staged)
+        elif beside:
+            with self.locked(f"replace {release}", wait=60.0):
+                replacing.finish()
+
+    def _already_there(self, release: Release) -> AlreadyThere:
+        try:
+            return AlreadyThere(release, self.reader.record(release))
+        except IntegrityError as error:
+            raise IntegrityError(error.message, hint=rebuild(release)) from error
 
     def write_verdict(self, release: Release, verdict: bytes, report: bytes) -> None:
         """Put `tests.xml`, then `tests.json`, beside a release; each appears whole."""
@@ -166,13 +184,12 @@ class Store:
                 hint="`conda-concept prune --dry-run` shows what could go.",
             )
 
-    def _begin(self, release: Release) -> Lease:
-        """Make the release directory and take its marker. A prune may remove the empty folder in between: once more."""
-        prefix = self.layout.prefix(release)
+    def _begin(self, release: Release, folder: Path) -> Lease:
+        """Make a release's directory and take its marker. A prune may remove the empty folder in between: once more."""
         for attempt in range(3):
             try:
-                settle(self.door, prefix, self.layout.root, self.permissions)
-                return self.taker.take(self.layout.incomplete(release), f"building {release}")
+                settle(self.door, folder, self.layout.root, self.permissions)
+                return self.taker.take(folder / INCOMPLETE, f"building {release}")
             except (FileNotFoundError, FileExistsError):
                 if attempt == 2:
                     raise
@@ -180,10 +197,10 @@ class Store:
 
     def _abandon(self, staged: Staged) -> None:
         """Remove a release that will not be finished; one whose record is written may be whole, and stays."""
-        if self.layout.record(staged.release).exists():
+        if (staged.folder / self.layout.record(staged.release).name).exists():
             return
         with explained(f"remove the unfinished {staged.release}"):
             staged.lease.check()
-            remove_tree(self.door, staged.prefix, spare=frozenset({INCOMPLETE}))
+            remove_tree(self.door, staged.folder, spare=frozenset({INCOMPLETE}))
             staged.lease.release()
-            self.door.rmdir(staged.prefix)
+            self.door.rmdir(staged.folder)

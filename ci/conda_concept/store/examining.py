@@ -30,6 +30,9 @@ from conda_concept.store.examining_release import Diagnosis, ReleaseExaminer, sa
 from conda_concept.store.lease import read_holder
 from conda_concept.store.permissions import kind_of
 
+#: A release's directory that was moved aside (`Layout.replaced`).
+_REPLACED = re.compile(r"\.[0-9a-f]{8}\.replaced-[0-9]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
@@ -233,7 +236,12 @@ class Examiner:
         layout = self.store.layout
         for folder, good in ((layout.releases, LABEL), *((layout.releases / one, BUILD_ID) for one in self._labels())):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if not (good.fullmatch(path.name) and path.is_dir() and not path.is_symlink()):
+                if good.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    continue
+                if _REPLACED.fullmatch(path.name):
+                    what, meaning = "was replaced by `build --replace`", "Jobs that began before may still run from it."
+                    yield said("untidy", path, what, meaning, "Remove it by hand, when they have ended.")
+                else:
                     yield said("untidy", path, "is not a release", "Nothing looks at it.", "Remove it by hand.")
         for path in sorted(layout.envs.iterdir()) if layout.envs.is_dir() else ():
             if not path.is_symlink() and not path.name.startswith("."):

@@ -9,6 +9,7 @@ from pathlib import Path
 from conda_concept.errors import ConcError
 from conda_concept.model import Finding, Release, ReleaseRecord, Severity
 from conda_concept.operations import Operation, SetMode, StoreState
+from conda_concept.store.checking import rebuild
 from conda_concept.store.core import Store
 from conda_concept.store.permissions import obstacles
 from conda_concept.store.staging import walk
@@ -47,12 +48,12 @@ class ReleaseExaminer:
             record = self.store.reader.record(release)
             why = self.store.checker.gate(release, record)
         except ConcError as error:
-            yield said(severity, release, error.message, effect, "Build it again, or roll back from it.")
+            yield said(severity, release, error.message, effect, _advice(release))
             return
         modes = {fact.path: fact.mode for fact in record.files}
         for problem in self.store.checker.verify(release, read=False):
             mend = self._mode(self.store.layout.prefix(release) / problem.path, modes.get(problem.path))
-            advice = "Build it again, or roll back from it."
+            advice = _advice(release)
             yield said(severity, f"{release}/{problem.path}", problem.text, effect, advice, *mend)
         yield from self._groups(release)
         if published:
@@ -74,7 +75,7 @@ class ReleaseExaminer:
                 layout.modulefile(release),
                 f"names {', '.join(sorted(others))}" if others else "does not name its own release",
                 "Who loads it gets other files than those of this release.",
-                "Build the release again, or roll back from it.",
+                _advice(release),
             )
         for path in (layout.image(release), *(layout.bin(release) / name for name in record.commands[:1])):
             for text in obstacles(path, self.store.permissions):
@@ -101,3 +102,7 @@ class ReleaseExaminer:
         kind = "directory" if path.is_dir() else "program" if recorded & stat.S_IXUSR else "file"
         right = stat.S_IMODE(path.stat().st_mode) == recorded or self.store.permissions.mode(kind) != recorded  # type: ignore[arg-type]  # one of the three kinds
         return () if right else (SetMode(str(path.relative_to(self.store.layout.root)), program=kind == "program"),)
+
+
+def _advice(release: Release) -> str:
+    return f"Roll back from it; {rebuild(release)}"

@@ -86,7 +86,7 @@ class Reader:
         if not self.complete(release):
             raise IntegrityError(
                 f"{release} is not complete: its build did not end, or it is being removed.",
-                hint="Build it again: the build takes over what is there.",
+                hint=f"`conda-concept build {release.environment}` takes over what is there.",
             )
         record = release_from_text(_text(path), where=str(path))
         if record.release != release or record.prefix != str(self.layout.prefix(release)):
