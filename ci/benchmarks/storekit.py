@@ -224,6 +224,9 @@ def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096,
         staged.write("modulefile", MODULEFILE.format(prefix=prefix, release=wanted).encode())
         staged.write("conda-lock.yml", f"# of {wanted}\n".encode())
         staged.write("conda-meta/history", b"==> made by a test <==\n")
+        staged.write("declared.json", b"{}\n")
+        staged.write("launcher", f"#!/bin/sh\n# {wanted}\n".encode(), program=True)
+        staged.write("bin/script", b"#!/bin/sh\necho instead of a launcher\n", program=True)
         return staged.finish(
             ReleaseRecord(
                 release=wanted,

@@ -1,6 +1,7 @@
 """Publish: make a release that is built and tested the one that names point at."""
 
 import datetime as dt
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -197,9 +198,7 @@ def seen_by_users(store: Store, release: Release) -> tuple[str, ...]:
         layout.modulefile(release),
         *(layout.bin(release) / name for name in record.commands[:1]),
     ]
-    published = layout.module(release.label)
-    if published.is_symlink():
-        paths.append(published)
+    paths += [path for path in (layout.module(release.label), layout.modulerc) if os.path.lexists(path)]
     found: dict[str, None] = {}
     for path in paths:
         found.update(dict.fromkeys(obstacles(path, store.permissions)))

@@ -19,7 +19,7 @@ from conda_concept.store.checking import Checker, rebuild
 from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new
 from conda_concept.store.lease import Identity, Lease, Taker
 from conda_concept.store.permissions import Permissions, settle
-from conda_concept.store.reading import Reader
+from conda_concept.store.reading import Reader, part_of
 from conda_concept.store.replacing import Replacing
 from conda_concept.store.staging import Staged
 from conda_concept.store.usage import in_use
@@ -137,14 +137,21 @@ class Store:
             raise IntegrityError(error.message, hint=rebuild(release)) from error
 
     def write_verdict(self, release: Release, verdict: bytes, report: bytes) -> None:
-        """Put `tests.xml`, then `tests.json`, beside a release; each appears whole."""
+        """Put `tests.xml` and `tests.json` beside a release: the rename of the report brings the verdict into force.
+
+        Between the two renames the verdict is read from where it waits (`Reader.verdict`), so that at any moment there
+        are the old two or the new two.
+        """
+        layout = self.layout
         with explained(f"write the test results of {release}"):
-            for path, data in ((self.layout.tests(release), report), (self.layout.verdict(release), verdict)):
-                part = path.with_name(f".{path.name}.part")
-                write_new(self.door, part, data)
-                self.permissions.apply(self.door, part, "file")
-                self.door.rename(part, path)
-            self.door.sync_directory(self.layout.prefix(release))
+            if self.reader.waiting_verdict(release) is not None:  # a run ended between the two
+                self.door.rename(part_of(layout.verdict(release)), layout.verdict(release))
+            for path, data in ((layout.tests(release), report), (layout.verdict(release), verdict)):
+                write_new(self.door, part_of(path), data)
+                self.permissions.apply(self.door, part_of(path), "file")
+            for path in (layout.tests(release), layout.verdict(release)):
+                self.door.rename(part_of(path), path)
+            self.door.sync_directory(layout.prefix(release))
 
     def expose(self, release: Release, name: str, *, wait: float = 60.0) -> Path:
         """Let a candidate be tried as the module `name` (`analysis3-pr12`); returns what `module use` takes."""

@@ -1,6 +1,7 @@
 """What the store holds now, read without changing it: releases, aliases, modules, history, leftovers."""
 
 import datetime as dt
+import hashlib
 import os
 import re
 from contextlib import suppress
@@ -98,8 +99,23 @@ class Reader:
 
     def verdict(self, release: Release) -> Verdict | None:
         """What the tests said; None where they have said nothing."""
+        waiting = self.waiting_verdict(release)
+        if waiting is not None:
+            return waiting
         path = self.layout.verdict(release)
         return verdict_from_text(_text(path), where=str(path)) if path.is_file() else None
+
+    def waiting_verdict(self, release: Release) -> Verdict | None:
+        """The verdict on the report that is in place, where a run ended before it gave it its name; else None."""
+        part, report = part_of(self.layout.verdict(release)), self.layout.tests(release)
+        if not part.is_file() or not report.is_file():
+            return None
+        try:
+            verdict = verdict_from_text(_text(part), where=str(part))
+            is_of_report = verdict.report_sha256 == hashlib.sha256(report.read_bytes()).hexdigest()
+        except (IntegrityError, OSError):  # of a run that ended earlier: the report was not replaced
+            return None
+        return verdict if is_of_report else None
 
     def history(self) -> tuple[tuple[Event, ...], tuple[str, ...]]:
         """The events, oldest first, and the problems of lines that cannot be read."""
@@ -190,6 +206,11 @@ class Reader:
         except PermissionError:
             return False
         return age > self.lock_hours * 3600
+
+
+def part_of(path: Path) -> Path:
+    """Where test results wait until they get their name."""
+    return path.with_name(f".{path.name}.part")
 
 
 def alias_text(name: str, target: str) -> str:
