@@ -245,9 +245,8 @@ def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096,
         )
 
 
-def judge(store: Store, wanted: Release, *, passed: bool = True) -> None:
+def judge(store: Store, wanted: Release, *, passed: bool = True, report: bytes = b"<testsuites/>\n") -> None:
     """Write a verdict on the image that is there."""
-    report = b"<testsuites/>\n"
     sha256 = store.reader.record(wanted).image.sha256
     verdict = Verdict(sha256, passed, (("passed", 10),), "", hashlib.sha256(report).hexdigest())
     store.write_verdict(wanted, verdict_to_text(verdict).encode(), report)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +42,7 @@ from conda_concept.errors import (
     RefusedError,
     SpaceError,
 )
+from conda_concept.layout import Layout
 from conda_concept.model import Release, Verdict
 from conda_concept.record import verdict_to_text
 from conda_concept.settings import Config, Retention
@@ -203,12 +205,31 @@ def test_a_full_disk_is_one_sentence_and_the_old_state(store: Store, number: int
     assert (live(store), store.layout.modulerc.read_text(), store.layout.history.read_text()) == before
 
 
+def few_left(patch: pytest.MonkeyPatch, below: Path, what: str) -> None:
+    """A file system with this little: `f_bavail` blocks, or `f_favail` inodes."""
+    real = os.statvfs(below)
+    values = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {what: 1}
+    patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**values))
+
+
 def test_too_little_space_is_known_before(store: Store) -> None:
     with pytest.raises(SpaceError, match=r"Not enough space to build x: .* GB are needed"):
         store.check_space(1 << 60, 1, "build x")
     with pytest.raises(SpaceError, match="Not enough inodes to build x"):
         store.check_space(1, 1 << 60, "build x")
     store.check_space(1, 1, "build x")
+
+
+def test_a_publish_that_does_not_fit_is_refused_before_it_begins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(store.layout.root)
+    for what, words in (("f_bavail", "Not enough space to publish"), ("f_favail", "Not enough inodes to publish")):
+        with monkeypatch.context() as patch:
+            few_left(patch, store.layout.apps, what)
+            door = FaultyDoor()
+            with pytest.raises(SpaceError, match=words):
+                publish_release(replace(store, door=door), TWO, "23.01", ASKED, silent())
+            assert door.log == []
+    assert contents(store.layout.root) == before
 
 
 def test_what_others_made_in_place_of_an_alias_is_not_overwritten(store: Store) -> None:
@@ -398,6 +419,32 @@ def test_a_lock_on_the_image_keeps_a_release_though_no_process_is_seen(store: St
         elsewhere.unlink()
 
 
+def test_a_root_that_is_a_link_hides_nobody(store: Store) -> None:
+    """The kernel shows what a process has open without links, and the site file names the link."""
+    link = store.layout.root.with_name("link")
+    link.symlink_to(store.layout.root)
+    layout = Layout(link)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, time; f = open(sys.stdin.readline()); print(flush=True); time.sleep(60)",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(str(layout.image(TWO)))
+            process.stdin.close()
+            process.stdout.readline()
+            assert in_use(layout, [ONE, TWO]) == {
+                TWO: f"process {process.pid} of this machine uses {store.layout.image(TWO)}"
+            }
+        finally:
+            process.kill()
+    mounts = f"/dev/vda / ext4 rw 0 0\nmds:/fs {store.layout.root.resolve()} lustre rw,flock 0 0\n"
+    assert f"{store.layout.root.resolve()} is lustre" in limits(layout, mounts)[0]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -413,7 +460,7 @@ def test_a_lock_on_the_image_keeps_a_release_though_no_process_is_seen(store: St
 def test_prune_says_what_it_cannot_see(store: Store, line: str, said: str) -> None:
     mounts = f"/dev/vda / ext4 rw 0 0\n{line.format(store.layout.root)}\ntmpfs {store.layout.root}x tmpfs rw 0 0\n"
     assert said in limits(store.layout, mounts)[0]
-    assert prune(aged(store), replace(ASKED, dry_run=True)).limits == limits(store.layout)
+    assert prune(aged(store), replace(ASKED, dry_run=True)).limits[0] == limits(store.layout)[0]
 
 
 def test_what_begins_to_be_used_after_the_decision_stays(store: Store) -> None:
