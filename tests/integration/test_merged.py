@@ -115,6 +115,17 @@ def test_the_last_word_is_for_those_who_heard_nothing(state: State, hub: Hub) ->
     assert settle_release(hub, line(state)) == ()
 
 
+def test_a_branch_that_is_refused_says_so_where_it_was_merged(state: State, hub: Hub) -> None:
+    state.git("branch", "one-26.11", "main")
+    pull = state.open_pull("x", {"environments/two/a": "x\n"}, base="one-26.11")
+    state.merge(pull.number)
+    assert settle_release(hub, line(state, "one-26.11")) == (pull.number,)
+    (said,) = state.said(pull.number, "release:two")
+    assert "A rule forbids it" in said
+    assert "the branch one-26.11 is for fixes of that version, and changes two too." in said
+    assert "our side" not in said
+
+
 def test_nobody_is_promised_a_night_that_a_version_branch_does_not_have(state: State, hub: Hub) -> None:
     state.git("branch", "one-26.11", "main")
     pull = state.open_pull("x", {"environments/one/a": "x\n"}, base="one-26.11")

@@ -109,37 +109,48 @@ class Merged:
 
     def excuse(self, error: BaseException) -> None:
         """Say why it is not published."""
+        self.say(self._not_published(error))
+
+    def last_word(self, error: BaseException | None) -> Sequence[int]:
+        """The pull requests that a release that has ended had said nothing to: they are told now.
+
+        Without an error a runner was lost, and nobody knows more.
+        """
+        mark, hub = marker("release", self.name), self.hub
+        silent = [one for one in self.pulls if ours(hub.comments(one.number), mark, hub.here.bot) is None]
+        for pull in silent:
+            hub.say(pull.number, mark, self._not_published(error))
+        return [pull.number for pull in silent]
+
+    def _not_published(self, error: BaseException | None) -> str:
         match error:
             case GateError():
                 why = error.hint
+            case RefusedError():
+                why = f"A rule forbids it:\n\n{fenced(str(error)[:6000])}"
             case UnsolvableError() | BuildError() | CommandError() | InputError():
                 why = f"As it is on `{self.line.branch}` now, it cannot be built:\n\n{fenced(str(error)[:6000])}"
             case _:
                 why = self._ours
-        self.say(render.not_published(self.name, why, self._heading))
-
-    def last_word(self) -> Sequence[int]:
-        """The pull requests that nothing had been said to by a release that ended: they are told now."""
-        mark, hub = marker("release", self.name), self.hub
-        silent = [one for one in self.pulls if ours(hub.comments(one.number), mark, hub.here.bot) is None]
-        for pull in silent:
-            hub.say(pull.number, mark, render.not_published(self.name, self._ours, self._heading))
-        return [pull.number for pull in silent]
+        url = self.hub.here.run_url
+        return render.not_published(self.name, why, Heading(self.name, links=(("run", url),) if url else ()))
 
     @property
     def _ours(self) -> str:
         again = "" if self.line.is_fix else ", and so does the next merge, or else the run of the coming night"
         return f"Something failed on our side, not in what was merged. Running the job again finishes it{again}."
 
-    @property
-    def _heading(self) -> Heading:
-        url = self.hub.here.run_url
-        return Heading(self.name, links=(("run", url),) if url else ())
-
 
 def settle_release(hub: Hub, line: Line) -> tuple[int, ...]:
     """The last word on a release that did not end well; the pull requests that had heard nothing.
 
-    A runner that died, or that never came, has said nothing. What was published meanwhile is not due any longer.
+    A runner that died, or that never came, has said nothing; nor has a job that refused the branch before any runner
+    was asked. What was published meanwhile waits no longer.
     """
-    return tuple(number for name in line.due() for number in line.merged(hub, name).last_word())
+    refused = None
+    try:
+        line.due()
+    except RefusedError as error:
+        refused = error
+    names = [name for name in line.repository.environments() if line.waiting(name)]
+    return tuple(number for name in names for number in line.merged(hub, name).last_word(refused))
