@@ -96,7 +96,7 @@ def branch(hub: Hub, name: str, sha: str) -> str:
 
     def make() -> None:
         with asking(f"make the branch {name}"):
-            hub.repository.create_git_ref(f"refs/heads/{name}", sha)
+            hub.committing.create_git_ref(f"refs/heads/{name}", sha)
 
     return once(hub, look, make)
 

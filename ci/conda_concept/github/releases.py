@@ -55,7 +55,7 @@ def tag(hub: Hub, name: str, sha: str) -> None:
 
     def make() -> None:
         with asking(f"make the tag {name}"):
-            hub.repository.create_git_ref(f"refs/tags/{name}", sha)
+            hub.committing.create_git_ref(f"refs/tags/{name}", sha)
 
     found = once(hub, look, make)
     if found != sha:

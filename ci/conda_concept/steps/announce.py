@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass
 
 from conda_concept import __version__
-from conda_concept.errors import ConcError, InputError, RefusedError
+from conda_concept.changelog import CHANGELOG, MAX_CHANGELOG
+from conda_concept.errors import ConcError, RefusedError
 from conda_concept.github import Hub, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.lockfile import loads
@@ -13,7 +14,7 @@ from conda_concept.record import LABEL
 from conda_concept.render.explicit import explicit
 from conda_concept.render.notes import Noted, release_notes
 from conda_concept.render.sbom import sbom
-from conda_concept.repository import Repository
+from conda_concept.repository import MAX_LOCK_BYTES, Repository
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
 from conda_concept.testing.junit import read_junit
@@ -49,7 +50,7 @@ class Announcement:
         repository = self.edges.repository
         commit = commit or repository.released(self.spec.name)
         text = self.edges.store.layout.locked(release).read_text("utf-8")
-        committed = self.hub.file_at(f"environments/{self.spec.name}/conda-lock.yml", commit, 1 << 26)
+        committed = self.hub.file_at(f"environments/{self.spec.name}/conda-lock.yml", commit, MAX_LOCK_BYTES)
         if committed != text:
             raise RefusedError(
                 f"{release} is published, and {commit[:12]} has another lock: nothing is tagged.",
@@ -64,10 +65,7 @@ class Announcement:
 
     def _refuse_undocumented(self, commit: str) -> None:
         """`RefusedError` where the changelog of that commit has nothing about this version."""
-        try:
-            text = self.hub.file_at("CHANGELOG.md", commit, 1 << 24)
-        except InputError:
-            text = ""
+        text = self.hub.find_file(CHANGELOG, commit, MAX_CHANGELOG) or ""
         if f"\n## {self.spec.label}, build " not in f"\n{text}":
             raise RefusedError(f"the changelog of {commit[:12]} does not have {self.spec.label}: nothing is tagged.")
 
