@@ -1,6 +1,7 @@
 """One whole quarter through the real workflow files: an issue, a candidate, a release, a fix of the version before."""
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -69,6 +70,9 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
             assert ran.jobs["Release tiny"] == "failure", ran.log
             assert "running the job again announces it" in ran.log or "Run the job again" in ran.log, ran.log
             assert [one.draft for one in state.releases] == [True]  # users have it, and nobody is told yet
+            # Before anybody is, another build of the same version follows.
+            more = state.text(CONFIGURATION) + "\nsetenv:\n  TINY_HOME: '{prefix}'\n"
+            state.merge(state.open_pull("maintainer", {CONFIGURATION: more}).number)
             ran = forge.push()
             assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
             channel = root / "channels" / "conda-forge"
@@ -119,7 +123,12 @@ def test_the_first_release_of_a_version_is_tagged_and_announced(forge: Forge) ->
     assert (release.tag, release.draft) == ("tiny-26.07", False)
     tag = state.git("rev-parse", "refs/tags/tiny-26.07")
     assert state.git("rev-parse", "refs/heads/tiny-26.07") == tag
-    assert "build" in state.text("CHANGELOG.md", tag)
+    # A tag does not move: what is announced is what it was made for, though users have a newer build by now.
+    (first,) = re.findall(r"tiny-26\.07, build ([0-9a-f]{8})", state.text("CHANGELOG.md", tag))
+    assert json.loads(release.assets[3].data)["release"]["build_id"] == first
+    assert f"build `{first}`" in release.body
+    assert "TINY_HOME" not in state.text(CONFIGURATION, tag)
+    assert len(re.findall(r"tiny-26\.07, build", state.text("CHANGELOG.md"))) == 2
     again = forge.push()
     assert again.jobs.get("Release tiny") is None, again.log
 

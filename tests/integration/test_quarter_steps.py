@@ -182,7 +182,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     state = State.make(tmp_path)
     form = (TOP / FORM).read_text("utf-8").replace("- analysis3", "- tiny")
     files: dict[str, str | None] = {FORM: form, CONFIGURATION: CONFIG, "environments/tiny/environment.yml": SPEC}
-    state.commit("main", files, "Begin")
+    state.git("update-ref", "refs/tags/tiny-26.07", state.commit("main", files, "Begin"))
     state.tokens = {"all": ALL}
     state.people = {"maintainer": "write", "reader": "read"}
     with FakeGitHub.serve(state) as served:
@@ -317,6 +317,26 @@ def test_an_issue_that_was_edited_after_it_was_begun_is_not_gone_on_with(world: 
     assert world.retry(issue).stands[0][1] == "pending"
 
 
+def test_a_version_that_was_merged_and_never_released_does_not_become_stable(world: World) -> None:
+    world.state.git("update-ref", "-d", "refs/tags/tiny-26.07")
+    issue = world.open()
+    world.opened(issue)
+    assert "tiny-26.07, which is to become stable, was never released" in world.answer(issue).replace("\\", "")
+    assert world.state.pulls == {}
+    issue.body = body(stable="26.10")
+    world.retry(issue)
+    assert len(world.state.pulls) == 1
+
+
+def test_an_issue_that_was_closed_while_its_run_waited_starts_nothing(world: World) -> None:
+    issue = world.open()
+    payload = {"issue": _event(issue)}
+    issue.state = "closed"
+    world.attend("issues", payload)
+    assert world.outcomes == []
+    assert (world.state.pulls, world.state.dispatches, world.fake.writes) == ({}, [], 0)
+
+
 def test_a_form_that_was_wrong_can_be_corrected(world: World) -> None:
     issue = world.open(version="26.1")
     world.opened(issue)
@@ -427,6 +447,33 @@ def test_a_lost_answer_opens_no_second_issue(world: World) -> None:
     assert len(world.state.issues) == 1
 
 
+def test_one_environment_that_fails_does_not_keep_the_others(world: World) -> None:
+    files: dict[str, str | None] = {FORM: (TOP / FORM).read_text("utf-8").replace("- analysis3", "- tiny\n        - b")}
+    for name, config in (("a", "what: 1\n"), ("b", CONFIG), ("tiny", CONFIG)):
+        files[f"environments/{name}/config.yml"] = config
+        files[f"environments/{name}/environment.yml"] = SPEC.replace("tiny", name)
+    world.state.git("update-ref", "refs/tags/b-26.07", world.state.commit("main", files))
+    world.opened(world.open())
+    world.fake.faults.append(Fault("POST", "/issues$", "before", times=3))  # b's
+    world.attend("schedule")
+    assert len(world.outcomes) == 1
+    assert "502" in world.outcomes[0]
+    world.attend("schedule")
+    assert "what" in world.outcomes[1]
+    assert [one.title for one in world.state.issues.values()] == ["Release ", "Release b-26.10"]
+    assert {one.head_branch for one in world.state.pulls.values()} == {"release/tiny-26.10", "release/b-26.10"}
+
+
+def test_a_list_that_lags_behind_opens_no_second_issue(world: World) -> None:
+    world.state.late_lists = 3
+    world.attend("schedule")
+    number, _ = world.office().ask(Wanted("tiny", "26.12", refresh=True), retry=False)
+    assert world.outcomes == []
+    assert [one.title for one in world.state.issues.values()] == ["Release tiny-26.10", "Release tiny-26.12"]
+    assert [one.head_branch for one in world.state.pulls.values()] == ["release/tiny-26.10"]
+    assert number == 3
+
+
 @pytest.mark.parametrize(
     ("moment", "opened"),
     [
@@ -462,6 +509,13 @@ def test_a_terminal_asks_for_the_same_issue_once(world: World) -> None:
     assert "-version" in shown
     with pytest.raises(InputError, match="not newer"):
         Rehearsal(world.office().main, Wanted("tiny", "26.07", refresh=True)).show()
+
+
+def test_a_terminal_of_somebody_who_may_not_write_opens_nothing(world: World) -> None:
+    world.state.tokens["all"] = ALL | {"contents": "read"}
+    with pytest.raises(RefusedError, match="Ask a maintainer"):
+        world.office().ask(Wanted("tiny", "26.10", refresh=True), retry=False)
+    assert world.state.issues == {}
 
 
 def test_nothing_is_done_for_other_events(world: World) -> None:

@@ -98,7 +98,7 @@ def _steps(there: Progress) -> list[str]:
     diff = f", [what changes]({there.diff})" if there.diff else ""
     tried = f", to be tried as {code(there.trial.module)}" if there.trial and there.building == "success" else ""
     build = f" ([results]({there.build}){tried})" if there.build and there.building != "pending" else ""
-    unstable = code(f"{asked.environment}-unstable")
+    plain, unstable = code(asked.environment), code(f"{asked.environment}-unstable")
     stable = code(f"{asked.environment}-{asked.stable}") if asked.stable else "the version before"
     tag = f": [{asked.label}]({there.home}/tree/{asked.label})" if there.page else ""
     notes = f", [release notes]({there.page})" if there.page else ""
@@ -109,7 +109,7 @@ def _steps(there: Progress) -> list[str]:
         (there.merged, f"Merged {number}".rstrip()),
         (
             bool(there.page),
-            f"Published: {unstable} means {code(asked.label)}, {code(asked.environment)} means {stable}",
+            f"Published: {unstable} moves to {code(asked.label)}, {plain} to {stable} (if that is published)",
         ),
         (bool(there.page), f"Tag and branch for fixes{tag}{notes}"),
         (bool(there.page), "This issue is closed"),

@@ -112,9 +112,10 @@ class Work:
             rules.refuse_older(asked, config)
         except InputError as error:
             return error.problems or (error.message,)
-        known = {asked.version, config.version, config.stable, ""}
-        if asked.stable not in known and not releases.commit_of(hub, f"tags/{asked.environment}-{asked.stable}"):
-            return (f"{asked.environment}-{asked.stable}, which is to become stable, was never released",)
+        stable = asked.stable or config.version
+        known = {asked.version, config.stable}
+        if stable not in known and not releases.commit_of(hub, f"tags/{asked.environment}-{stable}"):
+            return (f"{asked.environment}-{stable}, which is to become stable, was never released: it has no tag",)
         return ()
 
     def _config(self, sha: str) -> tuple[str, Config]:
