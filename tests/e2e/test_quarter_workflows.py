@@ -110,11 +110,22 @@ def checklist(forge: Forge, issue: Issue) -> str:
 
 
 def build_everything(forge: Forge) -> None:
-    """What was dispatched, and what that dispatched, and the word that each has ended."""
-    while forge.state.dispatches:
+    """What was dispatched, and what that dispatched, and the word that each has ended; all of it twice."""
+    state = forge.state
+    while state.dispatches:
+        waiting = list(state.dispatches)
         for ran in forge.dispatched():
             assert "failure" not in ran.jobs.values(), ran.log
+        made, count = list(state.dispatches), writes(forge)
+        state.dispatches[:] = waiting
+        for ran in forge.dispatched():
+            assert ran.jobs == {"Guard": "success"}, ran.log
+        assert (state.dispatches, writes(forge)) == ([], count)
+        state.dispatches[:] = made
         forge.ended()
+        count = writes(forge)
+        forge.ended()
+        assert writes(forge) == count
 
 
 def test_the_first_release_of_a_version_is_tagged_and_announced(forge: Forge) -> None:

@@ -43,7 +43,11 @@ def _request(context: Context, arguments: argparse.Namespace) -> int:
     elif found.outcome == "solved":
         words += "\nnothing is written; --write adds it to environment.yml\n"
     facts = found.model_dump(mode="json", exclude={"part": {"lock"}}, by_alias=True)
-    more = {"line": found.asked.text, "held": plain(told.held), "changes": plain(told.diffs), "written": written}
+    more = {
+        "line": told.edit.entry if told.edit else found.asked.text,
+        "replaces": told.edit.before if told.edit else "",
+    }
+    more |= {"held": plain(told.held), "changes": plain(told.diffs), "written": written}
     context.emit(facts | more, words)
     codes = {"solved": 0, "present": 0, "unsolvable": UnsolvableError.exit_code, "unknown": 11, "refused": 12}
     return codes.get(found.outcome, 4)
