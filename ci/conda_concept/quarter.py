@@ -165,8 +165,8 @@ class Trial:
 class Progress:
     """What is there by now, as GitHub says it.
 
-    `building` is the pull request's one status, `said` its words; `diff` and `build` are links to the comments;
-    `page` is that of the published release.
+    `building` is the pull request's one status, `said` its words; `diff`, `build` and `release` are links to the
+    comments; `published` is what the last of them says; `page` is that of the release notes.
     """
 
     asked: Wanted
@@ -178,6 +178,8 @@ class Progress:
     said: str = ""
     diff: str = ""
     build: str = ""
+    release: str = ""
+    published: bool = False
     trial: Trial | None = None
     page: str = ""
     is_open: bool = True

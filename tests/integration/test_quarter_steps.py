@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -17,6 +18,8 @@ from conda_concept.github import Hub, Surroundings, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.progress import Reporter
 from conda_concept.quarter import Wanted
+from conda_concept.render.diff import Heading
+from conda_concept.render.pullrequest import not_published
 from conda_concept.repository import Repository
 from conda_concept.site import zone
 from conda_concept.steps.quarter import Attended, Office
@@ -337,6 +340,20 @@ def test_an_issue_that_was_closed_while_its_run_waited_starts_nothing(world: Wor
     assert (world.state.pulls, world.state.dispatches, world.fake.writes) == ({}, [], 0)
 
 
+def test_a_release_that_failed_is_said_in_the_checklist(world: World) -> None:
+    issue = world.open()
+    world.opened(issue)
+    world.built()
+    world.merged()
+    (pull,) = world.state.pulls.values()
+    world.hub.say(pull.number, marker("release", "tiny"), not_published("tiny", "No room.", Heading("tiny-26.10")))
+    world.attend("workflow_run")
+    assert "### ⚠️ `tiny-26.10`: merged, but not published" in world.checklist(issue)
+    assert f"/pull/{pull.number}#issuecomment-" in world.checklist(issue).partition("[the release](")[2]
+    world.retry(issue)
+    assert [one["workflow"] for one in world.state.dispatches] == ["release.yml"]
+
+
 def test_a_form_that_was_wrong_can_be_corrected(world: World) -> None:
     issue = world.open(version="26.1")
     world.opened(issue)
@@ -351,6 +368,27 @@ def test_a_second_issue_for_the_same_version_is_led_to_the_first(world: World) -
     world.opened(second)
     assert f"#{first.number} asks for `tiny-26.10` already" in world.answer(second)
     assert len(world.state.pulls) == 1
+
+
+@pytest.mark.parametrize("other", ["26.10", "26.12"])
+def test_two_forms_at_once(world: World, other: str) -> None:
+    forms = [world.open(), world.open(version=other)]
+    offices, barrier = [world.office() for _ in forms], threading.Barrier(2)
+
+    def one(number: int) -> None:
+        barrier.wait()
+        offices[number].attend("issues", {"issue": _event(forms[number])}, NOW)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.head_branch for one in world.state.pulls.values()} == {"release/tiny-26.10", f"release/tiny-{other}"}
+    if other == "26.10":
+        assert f"#{forms[0].number} asks for `tiny-26.10` already" in world.answer(forms[1])
+    else:
+        assert "release/tiny-26.12" in world.checklist(forms[1])
 
 
 def test_a_strangers_issue_does_not_stand_in_the_way(world: World) -> None:

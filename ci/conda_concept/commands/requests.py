@@ -80,7 +80,7 @@ def _search(context: Context, arguments: argparse.Namespace) -> int:
         for hit in found.hits
     ]
     table = tabulate(rows, headers=("release", "build", "names", "package", "version"), disable_numparse=True)
-    context.emit(plain(found), table)
+    context.emit(plain(found), f"{table}\n\n{found.left_out}" if found.left_out else table)
     return 0
 
 

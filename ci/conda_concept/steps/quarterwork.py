@@ -12,6 +12,7 @@ from conda_concept.errors import InputError, NetworkError, RefusedError
 from conda_concept.forms import digest
 from conda_concept.github import File, Hub, issues, releases
 from conda_concept.quarter import Building, Progress, Wanted
+from conda_concept.render import pullrequest
 from conda_concept.render import quarter as render
 from conda_concept.repository import Repository, read_text
 from conda_concept.settings import Config
@@ -20,6 +21,8 @@ from conda_concept.steps.admit import BEING_SOLVED, SOLVE_FIRST
 
 #: No more steps than these lead from an issue to a wait.
 _MOST = 8
+#: Our comments in the pull request that the checklist leads to.
+_KEYS = ("diff", "build", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Work:
             return replace(there, page=page)
         pull = max(pulls, key=lambda one: one.number)
         comments = hub.comments(pull.number)
-        found = {key: ours(comments, marker(key, asked.environment), hub.here.bot) for key in ("diff", "build")}
+        found = {key: ours(comments, marker(key, asked.environment), hub.here.bot) for key in _KEYS}
         links = {
             key: f"{hub.here.home}/pull/{pull.number}#issuecomment-{one.number}" if one else ""
             for key, one in found.items()
@@ -100,6 +103,8 @@ class Work:
             said=said,
             diff=links["diff"],
             build=links["build"],
+            release=links["release"],
+            published=found["release"] is not None and pullrequest.is_published(found["release"].body),
             trial=render.trial_in(found["build"].body) if found["build"] else None,
             page=page,
         )

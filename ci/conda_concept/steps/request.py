@@ -15,7 +15,7 @@ from conda_concept.steps.lock import replace_file
 def tell(repository: Repository, finding: Finding, now: dt.datetime) -> Told:
     """A finding with the diff of its lock and where the package is already."""
     label = repository.spec(finding.environment).label
-    told = Told(finding, label, now.date(), held=held(repository, finding.asked))
+    told = Told(finding, label, now.date(), held=held(repository, finding.asked, now.date()))
     if finding.part is None or finding.outcome != "solved":
         return told
     asks = edited(finding.asked, *repository.sources(finding.environment))
