@@ -95,15 +95,15 @@ def configured(text: str, asked: Wanted, before: Config) -> str:
     values = {"version": asked.version, "stable": asked.stable or before.version}
     if asked.refresh:
         values["refresh"] = asked.version
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines, end = text.split("\n"), "\r" if "\r\n" in text else ""
     missing = []
     for key, value in values.items():
         place = _line_of(lines, key)
         if place is None:
-            missing.append(f'{key}: "{value}"')
+            missing.append(f'{key}: "{value}"{end}')
         else:
             comment = re.search(r"\s+#.*$", lines[place])
-            lines[place] = f'{key}: "{value}"' + (comment[0] if comment else "")
+            lines[place] = f'{key}: "{value}"' + (comment[0] if comment else end)
     at = _line_of(lines, "version")
     if at is None:
         raise InputError("config.yml has no line `version: …` of its own to change.")

@@ -113,8 +113,8 @@ def test_older_versions_and_a_stable_one_from_the_future_are_refused() -> None:
             '# top\nversion: "26.10"   # now\nrefresh: "26.10"\nplatforms: [linux-64]\nstable: "26.07"\n',
         ),
         (
-            'refresh: "26.07"\r\nversion: "26.07"\r\n',
-            'refresh: "26.10"\nversion: "26.10"\nstable: "26.07"\n',
+            'refresh: "26.07"\r\nversion: "26.07"  # now\r\n',
+            'refresh: "26.10"\r\nversion: "26.10"  # now\r\nstable: "26.07"\r\n',
         ),
     ],
 )
