@@ -98,7 +98,7 @@ def branch(hub: Hub, name: str, sha: str) -> str:
 
     def make() -> str:
         with asking(f"make the branch {name}"):
-            return hub.repository.create_git_ref(f"refs/heads/{name}", sha).object.sha
+            return hub.committing.create_git_ref(f"refs/heads/{name}", sha).object.sha
 
     return once(hub, look, make)
 

@@ -55,7 +55,7 @@ def tag(hub: Hub, name: str, sha: str) -> None:
 
     def make() -> str:
         with asking(f"make the tag {name}"):
-            return hub.repository.create_git_ref(f"refs/tags/{name}", sha).object.sha
+            return hub.committing.create_git_ref(f"refs/tags/{name}", sha).object.sha
 
     found = once(hub, look, make)
     if found != sha:

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 
 from conda_concept import __version__
+from conda_concept.changelog import CHANGELOG, MAX_CHANGELOG
 from conda_concept.document import MAX_BYTES, SourceText
-from conda_concept.errors import ConcError, InputError, RefusedError
+from conda_concept.errors import ConcError, RefusedError
 from conda_concept.github import Hub, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.lockfile import loads
@@ -84,10 +85,7 @@ class Announcement:
         It has to be what is published (`current`), unless it was tagged already and another build came after it.
         """
         store = self.edges.store
-        try:
-            changelog = self.hub.file_at("CHANGELOG.md", commit, 1 << 24)
-        except InputError:
-            changelog = ""
+        changelog = self.hub.find_file(CHANGELOG, commit, MAX_CHANGELOG) or ""
         built = re.search(rf"(?m)^## {re.escape(self.label)}, build ([0-9a-f]{{8}})\b", changelog)
         if built is None:
             raise RefusedError(f"the changelog of {commit[:12]} does not have {self.label}: nothing is tagged.")
