@@ -86,6 +86,11 @@ class Hub:
         except ConcError:
             return None
 
+    def may_write(self) -> bool:
+        """Whether the account of our token may write here."""
+        with asking("learn what the token's account may do"):
+            return bool(self.repository.permissions.push)
+
     # --- data ---------------------------------------------------------------------------------------------------
 
     def file_at(self, path: str, sha: str, limit: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 R = "/repos/{owner}/{repo}"
 USED = {
+    R: ["get"],
     f"{R}/pulls": ["get", "post"],
     f"{R}/pulls/{{pull_number}}": ["get", "patch"],
     f"{R}/pulls/{{pull_number}}/files": ["get"],

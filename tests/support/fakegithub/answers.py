@@ -103,6 +103,14 @@ def _pull(ask: Ask, pull: Pull) -> dict[str, Any]:
     }
 
 
+def repository(ask: Ask) -> Answer:
+    """As somebody with the token's rights sees it."""
+    levels = {"pull": "read", "push": "write"}
+    granted = ask.state.tokens[ask.token].get("contents", "read")
+    may = {name: _LEVELS[granted] >= _LEVELS[level] for name, level in levels.items()}
+    return 200, _repo(ask, ask.state.name) | {"permissions": may | {"admin": False}}
+
+
 def pull(ask: Ask, number: str) -> Answer:
     found = ask.state.pulls.get(int(number))
     if found is None:
@@ -419,6 +427,7 @@ def new_commit(ask: Ask) -> Answer:
 
 
 ROUTES = (
+    Route("GET", r"", "metadata", "read", repository),
     Route("GET", r"/pulls", "pull-requests", "read", pulls),
     Route("POST", r"/pulls", "pull-requests", "write", new_pull),
     Route("GET", r"/pulls/(\d+)", "pull-requests", "read", pull),

@@ -112,6 +112,9 @@ class State:
     #: So many of the next uploads break off, and leave what GitHub leaves then.
     broken_uploads: int = 0
     lost_assets: int = 0
+    #: So many lists of issues do not show one that was opened just before: GitHub's lists may lag behind.
+    late_lists: int = 0
+    unlisted: int = 0
     statuses: list[dict[str, str]] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
