@@ -81,10 +81,10 @@ FROM_REQUESTS = {
 
 
 def refreshed(data: RealData) -> str:
-    """The largest step of the real history that a comment had to show."""
-    steps = data.steps
-    locks = [real_lock(data, step) for step in (steps[2], steps[-1])]
-    found = diff(locks[0], locks[1], spec_of(steps[-1].environment), PLATFORM)
+    """The whole real history at once, from its first lock (step 2) to its last (step 26)."""
+    first, *_, last = data.steps
+    spec = replace(spec_of(last.environment), config=read_config())
+    found = diff(real_lock(data, first), real_lock(data, last), spec, PLATFORM)
     return pullrequest.changes("analysis3", HEADING, [found])
 
 
@@ -110,7 +110,9 @@ def notes(data: RealData) -> str:
         commands=(),
     )
     found = (diff(old, new, spec, PLATFORM),)
-    noted = Noted(record, config, found, "analysis3-26.03", None, "/g/data/hh5/public/modules", "conda_concept")
+    stable = f"analysis3-{config.stable or config.version}"
+    paths = "/g/data/hh5/public/modules", "conda_concept"
+    noted = Noted(record, config, found, "analysis3-26.03", stable, None, *paths)
     return release_notes(noted)
 
 

@@ -9,6 +9,9 @@ from packaging.utils import canonicalize_name
 from conda_concept.model import Change, Diff
 from conda_concept.render.quote import markdown
 
+CHANGELOG = "CHANGELOG.md"
+#: Bytes. A section that has everything of a quarter has some kilobytes; this is for years of them.
+MAX_CHANGELOG = 16_000_000
 HEADER = """\
 # Changelog
 

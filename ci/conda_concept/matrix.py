@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 #: What a path below `environments/NAME/` means.
 _IN_ENVIRONMENT = {
@@ -11,11 +12,7 @@ _IN_ENVIRONMENT = {
     "tests": "tests",
     "hooks": "hooks",
 }
-#: What a path elsewhere means for every environment: these end up in every release, or decide how it is made.
-_EVERYWHERE = {
-    "ci/conda_concept/templates/": "launcher and modulefile templates",
-    "ci/sites/": "site file",
-}
+_TEMPLATES, _SITE = "launcher and modulefile templates", "site file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +23,17 @@ class Touched:
     reasons: tuple[str, ...]
 
 
+def everywhere(site: str) -> dict[str, str]:
+    """Patterns of the paths outside of `environments/` that end up in every release of a site, and what each is."""
+    templates = "ci/conda_concept/templates/*"
+    return {f"{templates}.sh": _TEMPLATES, f"{templates}.tcl": _TEMPLATES, f"ci/sites/{site}.yml": _SITE}
+
+
 def touched(paths: Iterable[str], environments: Iterable[str], site: str) -> tuple[Touched, ...]:
     """The environments, of those that exist, that a change of `paths` (relative to the repository) makes build again.
 
-    A change of `ci/sites/` counts for the given site's file only; an environment whose folder is gone is not built.
+    Of `ci/sites/` the given site's file counts, of the templates those that end up in a release; an environment whose
+    folder is gone is not built.
     """
     known = sorted(environments)
     reasons: dict[str, set[str]] = {name: set() for name in known}
@@ -38,8 +42,8 @@ def touched(paths: Iterable[str], environments: Iterable[str], site: str) -> tup
         if parts[0] == "environments" and len(parts) > 2 and parts[1] in reasons:
             reasons[parts[1]].add(_IN_ENVIRONMENT.get(parts[2], f"file {parts[2]}"))
             continue
-        for start, reason in _EVERYWHERE.items():
-            if path.startswith(start) and (start != "ci/sites/" or path == f"ci/sites/{site}.yml"):
+        for pattern, reason in everywhere(site).items():
+            if fnmatchcase(path, pattern):
                 for name in known:
                     reasons[name].add(reason)
     return tuple(Touched(name, tuple(sorted(reasons[name]))) for name in known if reasons[name])

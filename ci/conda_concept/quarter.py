@@ -95,15 +95,15 @@ def configured(text: str, asked: Wanted, before: Config) -> str:
     values = {"version": asked.version, "stable": asked.stable or before.version}
     if asked.refresh:
         values["refresh"] = asked.version
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines, end = text.split("\n"), "\r" if "\r\n" in text else ""
     missing = []
     for key, value in values.items():
         place = _line_of(lines, key)
         if place is None:
-            missing.append(f'{key}: "{value}"')
+            missing.append(f'{key}: "{value}"{end}')
         else:
             comment = re.search(r"\s+#.*$", lines[place])
-            lines[place] = f'{key}: "{value}"' + (comment[0] if comment else "")
+            lines[place] = f'{key}: "{value}"' + (comment[0] if comment else end)
     at = _line_of(lines, "version")
     if at is None:
         raise InputError("config.yml has no line `version: …` of its own to change.")
@@ -165,8 +165,8 @@ class Trial:
 class Progress:
     """What is there by now, as GitHub says it.
 
-    `building` is the pull request's one status, `said` its words; `diff` and `build` are links to the comments;
-    `page` is that of the published release.
+    `building` is the pull request's one status, `said` its words; `diff`, `build` and `release` are links to the
+    comments; `published` is what the last of them says; `page` is that of the release notes.
     """
 
     asked: Wanted
@@ -178,6 +178,8 @@ class Progress:
     said: str = ""
     diff: str = ""
     build: str = ""
+    release: str = ""
+    published: bool = False
     trial: Trial | None = None
     page: str = ""
     is_open: bool = True

@@ -1,7 +1,7 @@
 """The checkout: environments' files as they are now or at a commit, and what changed since one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from conda_concept.spec import ENVIRONMENT_NAME, read_spec
 
 #: A lock of 1,443 packages has 1.3 MB.
 MAX_LOCK_BYTES = 50_000_000
+#: How the release job's commit says which commit it released.
+SOURCE = "Source: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +163,15 @@ class Repository:
         """
         start = self.commit(ref)
         lock = f"environments/{name}/conda-lock.yml"
-        log = ("log", "--first-parent", "--format=%H %s")
-        touched = self._git(*log, "-1", start, "--", lock).stdout.partition(" ")[0]
-        subject = re.compile(rf"([0-9a-f]{{40}}) Release {re.escape(name)}-[0-9.]+, build [0-9a-f]{{8}} \[skip ci\]")
-        said = self._git(*log, "-E", f"--grep=^Release {name}-[0-9.]+, build", start).stdout.splitlines()
-        written = next((found[1] for line in said if (found := subject.fullmatch(line))), "")
+        touched = self._git("log", "--first-parent", "--format=%H", "-1", start, "--", lock).stdout.strip()
+        written = next(iter(self._written(name, start)), "")
         return written if written and (not touched or self.is_ancestor(touched, written)) else touched
+
+    def _written(self, name: str, span: str) -> tuple[str, ...]:
+        """The commits of the main line that the release job made for an environment, newest first."""
+        log = ("log", "--first-parent", "--format=%H %s", "-E", f"--grep=^Release {name}-[0-9.]+, build", span)
+        subject = re.compile(rf"([0-9a-f]{{40}}) Release {re.escape(name)}-[0-9.]+, build [0-9a-f]{{8}} \[skip ci\]")
+        return tuple(found[1] for line in self._git(*log).stdout.splitlines() if (found := subject.fullmatch(line)))
 
     def locked_version(self, name: str, ref: str = "HEAD") -> str:
         """The version whose lock a commit has; empty where there is no lock yet."""
@@ -228,13 +233,30 @@ class Repository:
             return False
         return True
 
-    def since_locked(self, name: str) -> tuple[str, ...]:
-        """The commits of the main line that changed an environment after it was last released, oldest first."""
-        path = f"environments/{name}"
+    def since_released(self, name: str, others: Iterable[str] = ()) -> tuple[str, ...]:
+        """The commits of the main line that changed an environment after what was last released, oldest first.
+
+        That is counted from the commit that was released, not from the one that wrote it down: what was merged in
+        between is not lost. `others` are patterns of paths that count beside the environment's folder.
+        """
         last = self.released(name)
-        span = f"{last}..HEAD" if last else "HEAD"
-        found = self._git("log", "--first-parent", "--reverse", "--format=%H", span, "--", path)
-        return tuple(found.stdout.split())
+        span = f"{self._source_of(last)}..HEAD" if last else "HEAD"
+        paths = (f"environments/{name}", *others)
+        found = self._git("log", "--first-parent", "--reverse", "--format=%H", span, "--", *paths).stdout.split()
+        own = {last, *self._written(name, span)}
+        return tuple(sha for sha in found if sha not in own)
+
+    def _source_of(self, released: str) -> str:
+        """What a commit of the release job says that it released; itself, where it does not say."""
+        body = self._git("show", "--no-patch", "--format=%B", released).stdout
+        found = re.search(rf"^{SOURCE}([0-9a-f]{{40}})$", body, re.MULTILINE)
+        return found[1] if found and self.is_ancestor(found[1], released) else released
+
+    def files(self, name: str) -> dict[str, str]:
+        """The files of an environment's folder at HEAD: path in it to mode and Git's digest."""
+        lines = self._git("ls-tree", "-r", "-z", "--full-tree", f"HEAD:environments/{name}").stdout.split("\0")
+        entries = (line.split("\t", 1) for line in lines if line)
+        return {path: " ".join(facts.split()[0::2]) for facts, path in entries}
 
     def subject(self, sha: str) -> tuple[str, str]:
         """A commit's first line and its author's name."""

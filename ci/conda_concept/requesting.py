@@ -20,7 +20,7 @@ from conda_concept.model import Manager, Place, Spec
 from conda_concept.proposal import MAX_BYTES, Line, Part, Sha
 from conda_concept.settings import EnvironmentName
 from conda_concept.spec import PACKAGE_NAME, read_spec
-from conda_concept.specedit import ask_for
+from conda_concept.specedit import Edit, ask_for
 
 #: The label that the form gives to an issue, by which requests are found.
 LABEL = "package request"
@@ -111,22 +111,30 @@ def package_of(pull: PullFacts, bot: str, environment: str) -> str:
     return found[2] if found and pull.author == bot and found[1] == environment else ""
 
 
-def edited(wanted: Asked, environment: SourceText, config: SourceText) -> tuple[str, Spec]:
-    """The `environment.yml` that asks for it too, and the spec that this is; `InputError` where a rule is against it.
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What a request makes of an `environment.yml`, and the spec that this is."""
+
+    edit: Edit
+    spec: Spec
+
+
+def edited(wanted: Asked, environment: SourceText, config: SourceText) -> Edited:
+    """The `environment.yml` that asks for it too; `InputError` where a rule is against it.
 
     Nothing else of the file changes, which is looked at here once more, since a person merges it in good faith.
     """
     before = read_spec(wanted.environment, environment, config)
-    text = ask_for(environment.text, wanted.manager, wanted.text, wanted.name)
-    spec = read_spec(wanted.environment, SourceText(environment.file, text), config)
+    edit = ask_for(environment.text, wanted.manager, wanted.name, wanted.version, wanted.channel)
+    spec = read_spec(wanted.environment, SourceText(environment.file, edit.text), config)
     others = [
         sorted(one.text for one in each.requests if (one.manager, one.name) != (wanted.manager, wanted.name))
         for each in (before, spec)
     ]
     new = [one.text for one in spec.requests if (one.manager, one.name) == (wanted.manager, wanted.name)]
-    if others[0] != others[1] or new != [wanted.text]:
+    if others[0] != others[1] or new != [edit.entry]:
         raise InputError(f"{environment.file} is written in a way that only a person can add to.")
-    return text, spec
+    return Edited(edit, spec)
 
 
 def _bounds(text: str, manager: Manager) -> str | None:

@@ -154,12 +154,10 @@ def _conda_request(text: str, allowed: tuple[str, ...] | None, place: Place, pro
     if "::" not in text and re.search(r"//|\burl\s*=|^[./~]|\\", text):
         problems.add(place, f"{_short(text)} is a path or an address; ask for a package by its name")
         return None
-    if three := _THREE.match(text):
-        name, version, build = three.groups()
-        text = f"{name} {version if '*' in version else f'=={version}'} {build}"
+    text = _spelled_out(text)
     try:
-        spec = MatchSpec(text, strict=True, extras=False, conditionals=False, flags=False)
-    except (InvalidMatchSpecError, ValueError) as error:
+        spec = match_spec(text)
+    except ValueError as error:
         reason = " ".join(str(error).split())
         problems.add(place, f"{_short(text)} is not a package request such as `numpy >=2,<3`: {reason}")
         return None
@@ -174,6 +172,22 @@ def _conda_request(text: str, allowed: tuple[str, ...] | None, place: Place, pro
     if channel is not None:
         _check_channel(channel, allowed, place, problems)
     return Request(text=" ".join(text.split()), name=name, manager="conda", place=place, channel=channel)
+
+
+def match_spec(text: str) -> MatchSpec:
+    """A package request as rattler reads it, `name=version=build` included; `ValueError` where it is none."""
+    try:
+        return MatchSpec(_spelled_out(text), strict=True, extras=False, conditionals=False, flags=False)
+    except InvalidMatchSpecError as error:
+        raise ValueError(str(error)) from error
+
+
+def _spelled_out(text: str) -> str:
+    """A request with a build in conda's own words, `name=version=build`, in those that everybody takes."""
+    if three := _THREE.match(text):
+        name, version, build = three.groups()
+        return f"{name} {version if '*' in version else f'=={version}'} {build}"
+    return text
 
 
 def _pip_request(item: Any, place: Place, problems: Problems) -> Request | None:

@@ -2,17 +2,20 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from conda_concept.errors import InputError
 from conda_concept.model import Manager
+from conda_concept.spec import match_spec
 
 
 def add_requests(text: str, conda: Sequence[str] = (), pip: Sequence[str] = ()) -> str:
@@ -66,63 +69,104 @@ def _dump(yaml: YAML, document: Any) -> str:
 SORTED = 5
 
 
-def ask_for(text: str, manager: Manager, request: str, name: str) -> str:
-    """An `environment.yml` that asks for `request` (of the package `name`): one line more, or one line changed.
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An `environment.yml` that asks for something too: its text, the entry, and the one that this was before."""
+
+    text: str
+    entry: str
+    before: str = ""
+
+
+def ask_for(text: str, manager: Manager, name: str, version: str = "", channel: str = "") -> Edit:
+    """An `environment.yml` that asks for a package: one line more, or one line changed.
 
     Where most of the list is in alphabetical order it goes where it belongs there, so that two people who ask for
-    two packages seldom touch the same place; else to the end of its list. Every other byte stays as it is.
+    two packages seldom touch the same place; else to the end of its list. Every other byte stays as it is. Of an
+    entry that is there only the version changes; `InputError` where something else of it stands against that.
     """
+    request = f"{name}{version}" if manager == "pip" else f"{channel}::" * bool(channel) + f"{name} {version}".strip()
     _, document = _load(text)
     dependencies = document.get("dependencies") if isinstance(document, dict) else None
     if not isinstance(dependencies, CommentedSeq) or dependencies.fa.flow_style():
         raise InputError("environment.yml has no list `dependencies` with one package a line to add to.")
     sections = [item["pip"] for item in dependencies if isinstance(item, dict) and item.get("pip")]
     lines = text.split("\n")
+    end = "\r" if "\r\n" in text else ""
     if manager == "conda":
         items = _items(dependencies)
     elif sections and isinstance(sections[-1], CommentedSeq) and not sections[-1].fa.flow_style():
-        items = _items(sections[-1])
+        items = _items(sections[-1], canonicalize_name)
     elif sections:
         raise InputError("environment.yml has no `pip:` list with one package a line to add to.")
     else:
         line, column = _end(dependencies)
         indent = " " * (column - 2)
-        lines[line:line] = [f"{indent}- pip:", f"{indent}  - {request}"]
-        return "\n".join(lines)
+        lines[line:line] = [f"{indent}- pip:{end}", f"{indent}  - {request}{end}"]
+        return Edit("\n".join(lines), request)
     for item in items:
         if item.name == name:
+            changed = _moved(item.text, manager, version, channel)
+            if changed is None:
+                raise InputError(
+                    f"line {item.line + 1} of environment.yml asks for `{item.text}`, of which more than the version "
+                    f"would change: a person has to change line {item.line + 1}."
+                )
             start, _, comment = lines[item.line].partition(" #")
-            kept = f"{start[: len(start) - len(start.lstrip(' -'))]}{request}"
-            lines[item.line] = f"{kept}{'  #' + comment if comment else ''}"
-            return "\n".join(lines)
+            kept = f"{start[: len(start) - len(start.lstrip(' -'))]}{changed}"
+            lines[item.line] = f"{kept}{'  #' + comment if comment else end}"
+            return Edit("\n".join(lines), changed, item.text)
     after = _before_it(items, name)
     if after is None:
         line, column = (items[0].line, items[0].column) if items else _end(dependencies)
     else:
         line, column = after.line + 1, after.column
-    lines.insert(line, f"{' ' * (column - 2)}- {request}")
-    return "\n".join(lines)
+    lines.insert(line, f"{' ' * (column - 2)}- {request}{end}")
+    return Edit("\n".join(lines), request)
+
+
+def _moved(entry: str, manager: Manager, version: str, channel: str) -> str | None:
+    """An entry with another version: channel, build, extras and marker stay. None where something else is in it."""
+    try:
+        if manager == "pip":
+            requirement = Requirement(entry)
+            head = re.match(r"[^\s\[<>=!~;@(]+\s*(\[[^\]]*\])?", entry)
+            marker = f"; {entry.partition(';')[2].strip()}" if requirement.marker else ""
+            return f"{head[0].strip()}{version}{marker}" if head and requirement.url is None else None
+        spec = match_spec(entry)
+    except ValueError:  # InvalidRequirement is one
+        return None
+    there = entry.split("::", 1)[0].strip() if "::" in entry else ""
+    if "[" in entry or (channel and there not in ("", channel)):
+        return None
+    build = str(spec.build) if spec.build is not None else ""
+    words = [spec.name.normalized, version or ("*" if build else ""), build]
+    return f"{there or channel}::" * bool(there or channel) + " ".join(word for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     name: str
+    text: str
     line: int
     column: int
     #: Those that name their channel are often kept together, whatever their names.
     channel: bool
 
 
-def _items(listed: CommentedSeq) -> list[_Item]:
-    """The packages of a list, each with the line that it stands in and the column that its text starts in."""
+def _items(listed: CommentedSeq, normal: Callable[[str], str] = str.lower) -> list[_Item]:
+    """The packages of a list, each with the line that it stands in and the column that its text starts in.
+
+    Names are as they are compared, by `normal`: conda's in lower case, pip's as PEP 503 writes them.
+    """
     found = []
     for index, item in enumerate(listed):
         if isinstance(item, str):
             line, column = listed.lc.item(index)
             start = item.rpartition("::")[2].strip()
             match = re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", start)
-            # As it is compared: conda's names in lower case, pip's as PEP 503 writes them; `_` stays conda's.
-            found.append(_Item(match[0].lower() if match else start, line, column, "::" in item))
+            name = normal(match[0]) if match else start
+            found.append(_Item(name, " ".join(item.split()), line, column, "::" in item))
     return found
 
 

@@ -7,7 +7,7 @@
 #
 # Only these workflows, of the main branch (releases: also of NAME-YY.MM), for these events:
 #   build.yml        issue_comment, workflow_dispatch
-#   release.yml      push, workflow_dispatch
+#   release.yml      push, schedule, workflow_dispatch
 #   maintenance.yml  schedule, workflow_dispatch
 set -euo pipefail
 export LC_ALL=C
@@ -30,7 +30,7 @@ ref=${file#*@refs/heads/}
 file=${file%%@*}
 case $file:$event in
     build.yml:issue_comment | build.yml:workflow_dispatch) ;;
-    release.yml:push | release.yml:workflow_dispatch) ;;
+    release.yml:push | release.yml:schedule | release.yml:workflow_dispatch) ;;
     maintenance.yml:schedule | maintenance.yml:workflow_dispatch) ;;
     *) refuse "$file does not run here for the event '$event'." ;;
 esac

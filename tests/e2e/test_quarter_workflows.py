@@ -1,6 +1,7 @@
 """One whole quarter through the real workflow files: an issue, a candidate, a release, a fix of the version before."""
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -69,6 +70,9 @@ def forge(ordinary_user: OrdinaryUser) -> Iterator[Forge]:
             assert ran.jobs["Release tiny"] == "failure", ran.log
             assert "running the job again announces it" in ran.log or "Run the job again" in ran.log, ran.log
             assert [one.draft for one in state.releases] == [True]  # users have it, and nobody is told yet
+            # Before anybody is, another build of the same version follows.
+            more = state.text(CONFIGURATION) + "\nsetenv:\n  TINY_HOME: '{prefix}'\n"
+            state.merge(state.open_pull("maintainer", {CONFIGURATION: more}).number)
             ran = forge.push()
             assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
             channel = root / "channels" / "conda-forge"
@@ -106,11 +110,22 @@ def checklist(forge: Forge, issue: Issue) -> str:
 
 
 def build_everything(forge: Forge) -> None:
-    """What was dispatched, and what that dispatched, and the word that each has ended."""
-    while forge.state.dispatches:
+    """What was dispatched, and what that dispatched, and the word that each has ended; all of it twice."""
+    state = forge.state
+    while state.dispatches:
+        waiting = list(state.dispatches)
         for ran in forge.dispatched():
             assert "failure" not in ran.jobs.values(), ran.log
+        made, count = list(state.dispatches), writes(forge)
+        state.dispatches[:] = waiting
+        for ran in forge.dispatched():
+            assert ran.jobs == {"Guard": "success"}, ran.log
+        assert (state.dispatches, writes(forge)) == ([], count)
+        state.dispatches[:] = made
         forge.ended()
+        count = writes(forge)
+        forge.ended()
+        assert writes(forge) == count
 
 
 def test_the_first_release_of_a_version_is_tagged_and_announced(forge: Forge) -> None:
@@ -119,13 +134,18 @@ def test_the_first_release_of_a_version_is_tagged_and_announced(forge: Forge) ->
     assert (release.tag, release.draft) == ("tiny-26.07", False)
     tag = state.git("rev-parse", "refs/tags/tiny-26.07")
     assert state.git("rev-parse", "refs/heads/tiny-26.07") == tag
-    assert "build" in state.text("CHANGELOG.md", tag)
+    # A tag does not move: what is announced is what it was made for, though users have a newer build by now.
+    (first,) = re.findall(r"tiny-26\.07, build ([0-9a-f]{8})", state.text("CHANGELOG.md", tag))
+    assert json.loads(release.assets[3].data)["release"]["build_id"] == first
+    assert f"build `{first}`" in release.body
+    assert "TINY_HOME" not in state.text(CONFIGURATION, tag)
+    assert len(re.findall(r"tiny-26\.07, build", state.text("CHANGELOG.md"))) == 2
     again = forge.push()
     assert again.jobs.get("Release tiny") is None, again.log
 
 
 def test_a_whole_quarter_and_the_whole_of_it_again(
-    forge: Forge, ordinary_user: OrdinaryUser, envmodules_init: Path
+    forge: Forge, ordinary_user: OrdinaryUser, envmodules_init: Path, lmod_init: Path
 ) -> None:
     state, before, told, start = forge.state, modules(forge), Transcript(forge), writes(forge)
     text = BODY.format(version="26.10", stable="_No response_")
@@ -135,14 +155,19 @@ def test_a_whole_quarter_and_the_whole_of_it_again(
     assert modules(forge) == before
     # What the checklist says that one should type, typed by an ordinary user.
     load = checklist(forge, issue).partition("```sh\n")[2].partition("\n```")[0].splitlines()[:2]
-    said = ordinary_user.bash("\n".join([f". {envmodules_init}", *load, "hello"])).stdout
-    assert said.split()[:2] == ["hello", "3.0"]
+    for init in (envmodules_init, lmod_init):
+        said = ordinary_user.bash("\n".join([f". {init}", *load, "hello"])).stdout
+        assert said.split()[:2] == ["hello", "3.0"]
 
     released(forge, issue, pull, told)
     after = modules(forge)
     assert after["tiny-unstable"] == "tiny-26.10"
     assert after["tiny"] == after["tiny-unstable"].replace("26.10", "26.07")
     assert after["tiny-26.07"] == before["tiny-26.07"]
+    for init in (envmodules_init, lmod_init):
+        for name, version in (("tiny", "2.0"), ("tiny-unstable", "3.0"), ("tiny-26.07", "2.0"), ("tiny-26.10", "3.0")):
+            script = f". {init}; module use {forge.store}/modules; module load conda_concept/{name}; hello"
+            assert ordinary_user.bash(script).stdout.split()[:2] == ["hello", version]
 
     once = writes(forge) - start
     forge.issue(issue)
@@ -154,6 +179,7 @@ def test_a_whole_quarter_and_the_whole_of_it_again(
     told.part("After", listed(after))
     told.part("And again", f"The whole quarter asked for {once} changes at GitHub's API. Every event once more: 0.")
     told.compare()
+    assert f"\n{once} changes at GitHub's API" in (TOP / "README.md").read_text("utf-8")
 
 
 def prepared(forge: Forge, issue: Issue, told: "Transcript") -> Pull:
@@ -281,6 +307,64 @@ def test_a_form_from_outside_starts_nothing(forge: Forge) -> None:
     assert "ask a maintainer" in answer
     other = state.open_issue("maintainer", "About something else", "text", ["bug"])
     assert forge.issue(other).jobs == {}
+
+
+#: So many changes are still done before a release's machine dies, each time. What they leave: users have it, lock and
+#: changelog are committed, there is a tag, a branch, a draft with one file, a draft with more.
+LIVES = (0, 1, 5, 1, 1, 2, 2)
+
+
+def test_a_release_killed_after_any_write_is_finished_by_the_next(forge: Forge) -> None:
+    state, before = forge.state, len(forge.state.releases)
+    config = re.sub(r'(?m)^version: "26\.10"', 'version: "26.12"', state.text(CONFIGURATION))
+    pull = state.open_pull("maintainer", {CONFIGURATION: config})
+    state.merge(pull.number)
+    for life in LIVES:
+        forge.fake.life = life
+        ran = forge.push()
+        forge.fake.life = -1
+        assert ran.jobs["Release tiny"] == "failure", ran.log
+    ran = forge.push()
+    assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
+    assert forge.push().jobs.get("Release tiny") is None
+    (release,) = state.releases[before:]
+    assert (release.tag, release.draft) == ("tiny-26.12", False)
+    assert len({one.name for one in release.assets}) == len(release.assets) == 6
+    tag = state.git("rev-parse", "refs/tags/tiny-26.12")
+    assert state.git("rev-parse", "refs/heads/tiny-26.12") == state.git("rev-parse", "main") == tag
+    assert state.text("CHANGELOG.md").count("## tiny-26.12, build") == 1
+    assert len(state.said(pull.number, "release:tiny")) == 1
+    assert modules(forge)["tiny-unstable"] == "tiny-26.12"
+
+
+def test_the_clock_opens_an_issue_and_retry_goes_on(forge: Forge) -> None:
+    state = forge.state
+    files: dict[str, str | None] = {
+        "environments/clock/environment.yml": state.text(SPEC).replace("tiny", "clock"),
+        "environments/clock/config.yml": CONFIG.replace("26.11", "20.01") + "quarterly: true\n",
+        FORM: state.text(FORM).replace("- other", "- clock"),
+    }
+    state.git("update-ref", "refs/tags/clock-20.01", state.commit("main", files, "Add clock"))
+    for _ in range(2):
+        ran = forge.run("quarterly.yml", "schedule", {"schedule": "41 14 * * *"})
+        assert ran.jobs == {"Go on": "success"}, ran.log
+    (issue,) = [one for one in state.issues.values() if one.title.startswith("Release clock-")]
+    (pull,) = [one for one in state.pulls.values() if one.head_branch.startswith("release/clock-")]
+    assert [one["inputs"]["pull_request"] for one in state.dispatches] == [str(pull.number)]
+
+    state.dispatches.clear()  # nothing comes of it, and nobody says why
+    for who in ("reader", "maintainer"):
+        assert forge.say(issue, who, "/retry").jobs == {"Go on": "success"}
+    assert [one.reactions[0][1] for one in state.comments if one.body == "/retry"] == ["confused", "+1"]
+    assert [one["inputs"]["sha"] for one in state.dispatches] == [pull.head_sha]
+    assert forge.say(issue, "maintainer", "I would /retry").jobs == {}
+
+    state.dispatches.clear()
+    issue.body = issue.body.replace("Refresh everything", "Keep the packages that are there")
+    assert forge.say(issue, "maintainer", "/retry").jobs == {"Go on": "success"}
+    (answer,) = state.said(issue.number, "answer:command")
+    assert "was edited after the work on it had begun" in answer
+    assert state.dispatches == []
 
 
 # --- the example that is kept ---------------------------------------------------------------------------------------

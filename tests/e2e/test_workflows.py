@@ -14,12 +14,15 @@ import gallery
 import pytest
 
 from conda_concept.layout import Layout
+from conda_concept.localchannel import index, write_package
 from conda_concept.record import parse_release
+from conda_concept.render import comments
 from conda_concept.store.usage import in_use
 from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
+from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
@@ -60,6 +63,7 @@ def honest(forge: Forge) -> Iterator[None]:
     assert forge.fake.denied == []
     assert forge.fake.invalid == []
     assert {one["context"] for one in forge.state.statuses} <= {"conda-concept"}  # one required status
+    assert forge.fake.exceeded == 0  # no run asked for more than an hour allows
 
 
 def spec(forge: Forge, *more: str) -> dict[str, str | None]:
@@ -132,7 +136,7 @@ def test_a_branch_of_this_repository_is_built_at_once_and_released_as_it_was_tes
     state.merge(pull.number)
     ran = forge.push()
     assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
-    assert "built once more" not in ran.log
+    assert "built" not in ran.log.rpartition("published ")[2]
     assert published(forge) != before
     assert f"`{published(forge)}`" in build(forge, pull)  # the very build that was tested
     (said,) = state.said(pull.number, "release:tiny")
@@ -307,9 +311,112 @@ def test_a_merge_after_main_has_moved_is_built_with_what_main_has_now(forge: For
     assert "main has a newer lock of tiny than this branch starts from" in diff(forge, second)
     state.merge(second.number)
     ran = forge.push()
-    assert "built once more: `main` was not what the candidate was tested with" in ran.log, ran.log
+    assert "built once more before, because `main` was not what the candidate was tested with" in ran.log, ran.log
     assert published(forge) not in build(forge, second)
     assert "name: more" in state.text(LOCK)
+
+
+def test_what_was_tested_last_is_published(forge: Forge) -> None:
+    """A newer package comes while a pull request is open: `/relock` tests it, and the comment shows that build."""
+    state, channel = forge.state, forge.root / "channels" / "conda-forge"
+    write_package(channel, package("young", "1.0"))
+    index(channel)
+    pull = state.open_pull("maintainer", spec(forge, "young"))
+    forge.report(forge.pull_request(pull))
+    forge.dispatched()
+    shown = [comments.build_in(build(forge, pull))]
+    # Until what was tested last comes after what was tested first in the order of the builds' names, and before it.
+    while not (shown[-1] > shown[0] and any(one < shown[-1] for one in shown)):
+        write_package(channel, package("young", f"1.{len(shown)}"))
+        index(channel)
+        forge.comment(pull, "maintainer", "/relock")
+        forge.dispatched()
+        shown.append(comments.build_in(build(forge, pull)))
+    assert len(set(shown)) == len(shown)
+    state.merge(pull.number)
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert published(forge) == shown[-1]
+    assert f"young-1.{len(shown) - 1}-" in state.text(LOCK)
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_what_is_merged_during_a_release_is_released_by_the_next_run(forge: Forge, place: int) -> None:
+    """Another pull request, of a hook's text alone, is merged while the release looks at main: before and after."""
+    state, hook = forge.state, "environments/tiny/hooks/a.sh"
+    asked = state.text("environments/tiny/config.yml") + "\n"
+    begin: dict[str, str | None] = {hook: f"#!/bin/sh\necho {place} >$CONDA_PREFIX/share-a\n"}
+    if "hooks:" not in asked:
+        state.commit("main", begin | {"environments/tiny/config.yml": asked + "hooks: [a.sh]\n"})
+        forge.push()
+    first = state.open_pull("maintainer", {"environments/tiny/README.md": f"{place}\n"})
+    second = state.open_pull("maintainer", {hook: f"#!/bin/sh\necho after {place} >$CONDA_PREFIX/share-a\n"})
+    state.merge(first.number)
+    reads = 0
+
+    def merge_second(method: str, path: str) -> None:
+        nonlocal reads
+        reads += method == "GET" and path.endswith("/heads/main")
+        if reads == place:
+            forge.fake.before = lambda *_: None
+            state.merge(second.number)
+
+    forge.fake.before = merge_second
+    ran = forge.push()
+    assert "its own run writes the lock and the changelog" in ran.log, ran.log
+    before = published(forge)
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert published(forge) != before
+    assert f"`{published(forge)}`" in state.said(second.number, "release:tiny")[0]
+    changelog = state.text("CHANGELOG.md").split("\n## ")[1]
+    assert published(forge) in changelog
+    assert f"/pull/{second.number})" in changelog
+    assert forge.push().jobs.get("Release tiny") is None
+
+
+def test_a_new_site_file_is_a_release_too(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    text = state.text("ci/sites/here.yml") + "\n"
+    pull = state.open_pull("maintainer", {"ci/sites/here.yml": text + "links: {/srv/here: /srv}\n"})
+    state.merge(pull.number)
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert published(forge) != before
+    (said,) = state.said(pull.number, "release:tiny")
+    assert f"build `{published(forge)}`" in said
+    assert f"/pull/{pull.number})" in state.text("CHANGELOG.md").split("\n## ")[1]
+    assert forge.push().jobs.get("Release tiny") is None
+    # One that changes nothing of a release is looked at once, and nothing is built.
+    after, pull = (
+        published(forge),
+        state.open_pull("maintainer", {"ci/sites/here.yml": text + "links: {/srv/here: /srv}\ntime_zone: UTC\n"}),
+    )
+    state.merge(pull.number)
+    ran = forge.push()
+    assert "is there already: nothing to build" in ran.log, ran.log
+    assert published(forge) == after
+    assert "It was built" not in state.said(pull.number, "release:tiny")[0]
+    assert forge.push().jobs.get("Release tiny") is None
+
+
+def test_a_runner_that_dies_while_it_releases_leaves_nobody_without_a_word(forge: Forge) -> None:
+    state, before = forge.state, published(forge)
+    pull = state.open_pull(
+        "maintainer", {"environments/tiny/config.yml": _config(forge, "x") + "setenv: {DIES: '1'}\n"}
+    )
+    state.merge(pull.number)
+    (forge.root / "die").touch()
+    ran = forge.push()
+    assert (ran.jobs["Release tiny"], ran.jobs["Last word"]) == ("failure", "success"), ran.log
+    (said,) = state.said(pull.number, "release:tiny")
+    assert "merged, but not published" in said
+    assert "Something failed on our side" in said
+    assert published(forge) == before
+    ran = forge.run("release.yml", "schedule", {"schedule": "x"}, GITHUB_REF="refs/heads/main", GITHUB_REF_NAME="main")
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    assert "is published" in state.said(pull.number, "release:tiny")[0]
+    assert published(forge) != before
 
 
 def _config(forge: Forge, description: str) -> str:

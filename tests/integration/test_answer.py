@@ -271,6 +271,63 @@ def test_two_runs_at_once_leave_what_one_leaves(desk: Desk) -> None:
     assert pull.head_sha == desk.state.git("rev-parse", pull.head_branch)
 
 
+def test_two_requests_at_once_each_get_their_own(desk: Desk) -> None:
+    asked = [desk.ask(form(name), name) for name in ("world", "conda_name")]
+    findings = [desk.look(issue) for issue in asked]
+    main, barrier = desk.checkout(), threading.Barrier(2)
+    answering = []
+    for number, finding in enumerate(findings, start=900):
+        path, sha = ".github/workflows/package-request.yml", desk.state.git("rev-parse", "main")
+        desk.state.runs[number] = Run(number, path, "issues", sha, "main", desk.state.name)
+        desk.state.keep(number, "request", {"request.json": dumps(finding).encode()})
+        answering.append(Answering(desk.hub(), main, "main", number, NOW))
+
+    def one(number: int) -> None:
+        barrier.wait()
+        answering[number].make(Call(asked[number].number, asked[number].body))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for issue, name in zip(asked, ("world", "conda_name"), strict=True):
+        (pull,) = [one for one in desk.state.pulls.values() if one.head_branch == f"request/{issue.number}"]
+        changed = desk.state.git("diff", "--unified=0", "main", pull.head_sha)
+        assert re.findall(r"(?m)^[+-](?![+-]).*", changed) == [f"+  - {name}"]
+        assert f"pull request #{pull.number} asks for it in your name" in desk.said(issue)
+    assert len(desk.state.dispatches) == 2
+
+
+def test_a_version_that_is_over_is_nowhere_any_more(desk: Desk) -> None:
+    path = "environments/tiny/config.yml"
+    for day, listed in (("2026-11-24", True), ("2026-11-23", False)):  # NOW is the first of them
+        desk.state.commit("main", {path: f'{CONFIG}retire: {{"26.09": {day}}}\n'})
+        issue = desk.ask(form("hello"))
+        desk.answer(issue, desk.look(issue))
+        assert ("| tiny-26.09 |" in desk.said(issue)) == listed
+        assert "| tiny-26.11 |" in desk.said(issue)
+
+
+def test_an_entry_that_is_there_keeps_what_is_not_asked_about(desk: Desk) -> None:
+    path = "environments/tiny/environment.yml"
+    text = desk.state.text(path) + "\n"
+    desk.state.commit("main", {path: text.replace("- hello", "- conda-forge::hello * 0*")})
+    issue = desk.ask(form("hello", "<2"))
+    desk.answer(issue, desk.look(issue))
+    words = "It is asked for already, as `conda-forge::hello * 0*`; that line becomes `conda-forge::hello <2 0*`."
+    (pull,) = desk.state.pulls.values()
+    assert words in desk.said(issue)
+    assert words in pull.body
+    assert "- conda-forge::hello <2 0*" in desk.state.text(path, "request/1").split("\n")[-1]
+    desk.state.commit("main", {path: text.replace("- hello", "- hello[version='>=1']")})
+    other = desk.ask(form("hello", "<2"), "somebody")
+    desk.state.pulls.clear()
+    desk.answer(other, desk.look(other))
+    assert "a person has to change line 6" in desk.said(other)
+    assert desk.state.pulls == {}
+
+
 def test_one_person_does_not_fill_the_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "MOST_OPEN", 1)
     for author, expected in (("kim", 1), ("maintainer", 3)):

@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 from conda_concept.conversation import Asked, marker
-from conda_concept.errors import InputError, NetworkError, RefusedError
+from conda_concept.errors import InputError, NetworkError, NotFoundError, RefusedError
 from conda_concept.github import File, Hub, Surroundings
 from conda_concept.github.hub import MAX_COMMENT
+from conda_concept.github.issues import branch
+from conda_concept.github.releases import tag
 from conda_concept.render import answers
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
@@ -17,10 +20,17 @@ from conda_concept.repository import Repository
 from conda_concept.steps.accept import Desk
 from conda_concept.steps.candidate import settle
 from conda_concept.steps.reply import finish
-from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
+from tests.support.fakegithub import HOURLY, FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 
-ALL = {"contents": "write", "pull-requests": "write", "statuses": "write", "actions": "write", "metadata": "read"}
+ALL = {
+    "issues": "read",
+    "contents": "write",
+    "pull-requests": "write",
+    "statuses": "write",
+    "actions": "write",
+    "metadata": "read",
+}
 MARK = marker("diff", "tiny")
 ASKED = Asked(1, 9001, "researcher", "/relock")
 
@@ -36,8 +46,8 @@ def fake(tmp_path: Path) -> Iterator[FakeGitHub]:
     assert served.invalid == []
 
 
-def hub(fake: FakeGitHub, token: str = "all") -> Hub:  # noqa: S107 - the fake's name for a set of permissions
-    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url}
+def hub(fake: FakeGitHub, token: str = "all", **more: str) -> Hub:  # noqa: S107 - a name for a set of permissions
+    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url, **more}
     return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
 
 
@@ -148,6 +158,57 @@ def test_a_truncated_artifact_is_a_failure_of_ours(fake: FakeGitHub, pull: Pull)
         hub(fake).member(run.number, "proposal", "proposal.json", 10_000)
 
 
+def test_a_run_that_was_run_again_has_its_newest_artifact(fake: FakeGitHub, pull: Pull) -> None:
+    run = fake.state.run_of(pull)
+    for text in (b"old", b"new"):
+        fake.state.keep(run.number, "proposal", {"proposal.json": text})
+    fake.state.keep(run.number, "other", {"proposal.json": b"another"})
+    assert hub(fake).member(run.number, "proposal", "proposal.json", 1000) == b"new"
+    fake.state.artifacts[1].expired = True
+    with pytest.raises(NotFoundError, match="has no artifact"):
+        hub(fake).member(run.number, "proposal", "proposal.json", 1000)
+
+
+def test_a_file_of_more_than_a_megabyte_is_read_whole(fake: FakeGitHub) -> None:
+    text = "# a lock of a thousand packages\n" * 40_000
+    sha = fake.state.commit("main", {"environments/tiny/conda-lock.yml": text})
+    path = "/contents/environments/tiny/conda-lock.yml"
+    assert hub(fake).file_at("environments/tiny/conda-lock.yml", sha, 2_000_000) == text
+    assert (fake.count("GET", path), fake.count("GET", "/git/blobs/")) == (1, 1)
+    with pytest.raises(InputError, match="1,000,000 is the limit"):
+        hub(fake).find_file("environments/tiny/conda-lock.yml", sha, 1_000_000)  # it is there: that is no None
+
+
+def test_a_folder_is_listed_as_a_checkout_has_it(fake: FakeGitHub, tmp_path: Path) -> None:
+    folder = "environments/tiny"
+    files = {f"{folder}/environment.yml": "a\n", f"{folder}/hooks/a b.sh": "#!/bin/sh\n", f"{folder}/é.txt": "é"}
+    sha = fake.state.commit("main", dict(files))
+    fake.state.git("clone", "--quiet", str(fake.state.git_dir), str(tmp_path / "checkout"))
+    found = hub(fake).files_at(folder, sha)
+    assert set(found) == {"environment.yml", "hooks/a b.sh", "é.txt"}
+    assert found == Repository(tmp_path / "checkout").files("tiny")
+    assert found["hooks/a b.sh"].startswith("100755 ")
+    assert hub(fake).files_at("environments/other", sha) == {}
+
+
+def test_who_has_asked_too_much_waits_for_the_next_hour(fake: FakeGitHub) -> None:
+    fake.left = 1
+    github = hub(fake)
+    assert [github.permission("maintainer") for _ in range(3)] == ["write"] * 3
+    assert (fake.exceeded, fake.left) == (1, HOURLY - 2)
+
+
+def test_the_fake_notices_what_github_does_not_describe(fake: FakeGitHub) -> None:
+    for where in ("/nothing/1", "/issues?state=shut&labels=x", "/issues?who=me"):
+        url = f"{fake.url}/repos/{fake.state.name}{where}"
+        requests.get(url, headers={"Authorization": "Bearer all"}, timeout=9)
+    first, second, third = fake.invalid
+    assert "is nothing that this fake has" in first
+    assert "?- state: 'shut' is not one of" in second
+    assert "?- who is no parameter" in third
+    fake.invalid.clear()
+
+
 def test_a_file_is_read_at_a_commit(fake: FakeGitHub, pull: Pull) -> None:
     assert hub(fake).file_at("environments/tiny/environment.yml", pull.head_sha, 100) == "b\n"
     with pytest.raises(InputError, match="is missing"):
@@ -166,6 +227,25 @@ def test_a_commit_has_all_its_files_and_forces_nothing(fake: FakeGitHub) -> None
     with pytest.raises(RefusedError, match="fast forward"):
         github.commit("main", tip, [File("e", "e\n")], "late")
     assert state.git("rev-parse", "main") == made
+
+
+def test_a_branch_with_a_rule_is_moved_by_the_account_that_the_rule_lets_through(fake: FakeGitHub) -> None:
+    state = fake.state
+    state.tokens["committer"] = {"contents": "write", "metadata": "read"}
+    state.rules["main"] = "committer"
+    tip = hub(fake).tip("main")
+    with pytest.raises(RefusedError, match="Changes must be made through a pull request"):
+        hub(fake).commit("main", tip, [File("b", "b\n")], "Refused")
+    github = hub(fake, CONDA_CONCEPT_COMMIT_TOKEN="committer")  # noqa: S106 - a name of the fake's
+    made = github.commit("main", tip, [File("b", "b\n")], "Let through")
+    assert state.git("rev-parse", "main") == made
+    tag(github, "tiny-26.10", made)
+    branch(github, "tiny-26.10", made)
+    changes = [(where.rpartition("/git/")[2], token) for how, where, token in fake.asked if how in ("POST", "PATCH")]
+    assert {token for where, token in changes if where.startswith("refs")} == {"all", "committer"}
+    assert [token for where, token in changes if where == "refs"] == ["committer"] * 2
+    assert {token for where, token in changes if not where.startswith("refs")} == {"all"}
+    assert "committer" not in repr(github.here)
 
 
 @pytest.mark.parametrize("before", ["nothing", "begun", "older", "ended"])

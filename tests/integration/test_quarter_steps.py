@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -17,6 +18,8 @@ from conda_concept.github import Hub, Surroundings, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.progress import Reporter
 from conda_concept.quarter import Wanted
+from conda_concept.render.diff import Heading
+from conda_concept.render.pullrequest import not_published
 from conda_concept.repository import Repository
 from conda_concept.site import zone
 from conda_concept.steps.quarter import Attended, Office
@@ -182,7 +185,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     state = State.make(tmp_path)
     form = (TOP / FORM).read_text("utf-8").replace("- analysis3", "- tiny")
     files: dict[str, str | None] = {FORM: form, CONFIGURATION: CONFIG, "environments/tiny/environment.yml": SPEC}
-    state.commit("main", files, "Begin")
+    state.git("update-ref", "refs/tags/tiny-26.07", state.commit("main", files, "Begin"))
     state.tokens = {"all": ALL}
     state.people = {"maintainer": "write", "reader": "read"}
     with FakeGitHub.serve(state) as served:
@@ -317,6 +320,40 @@ def test_an_issue_that_was_edited_after_it_was_begun_is_not_gone_on_with(world: 
     assert world.retry(issue).stands[0][1] == "pending"
 
 
+def test_a_version_that_was_merged_and_never_released_does_not_become_stable(world: World) -> None:
+    world.state.git("update-ref", "-d", "refs/tags/tiny-26.07")
+    issue = world.open()
+    world.opened(issue)
+    assert "tiny-26.07, which is to become stable, was never released" in world.answer(issue).replace("\\", "")
+    assert world.state.pulls == {}
+    issue.body = body(stable="26.10")
+    world.retry(issue)
+    assert len(world.state.pulls) == 1
+
+
+def test_an_issue_that_was_closed_while_its_run_waited_starts_nothing(world: World) -> None:
+    issue = world.open()
+    payload = {"issue": _event(issue)}
+    issue.state = "closed"
+    world.attend("issues", payload)
+    assert world.outcomes == []
+    assert (world.state.pulls, world.state.dispatches, world.fake.writes) == ({}, [], 0)
+
+
+def test_a_release_that_failed_is_said_in_the_checklist(world: World) -> None:
+    issue = world.open()
+    world.opened(issue)
+    world.built()
+    world.merged()
+    (pull,) = world.state.pulls.values()
+    world.hub.say(pull.number, marker("release", "tiny"), not_published("tiny", "No room.", Heading("tiny-26.10")))
+    world.attend("workflow_run")
+    assert "### ⚠️ `tiny-26.10`: merged, but not published" in world.checklist(issue)
+    assert f"/pull/{pull.number}#issuecomment-" in world.checklist(issue).partition("[the release](")[2]
+    world.retry(issue)
+    assert [one["workflow"] for one in world.state.dispatches] == ["release.yml"]
+
+
 def test_a_form_that_was_wrong_can_be_corrected(world: World) -> None:
     issue = world.open(version="26.1")
     world.opened(issue)
@@ -331,6 +368,27 @@ def test_a_second_issue_for_the_same_version_is_led_to_the_first(world: World) -
     world.opened(second)
     assert f"#{first.number} asks for `tiny-26.10` already" in world.answer(second)
     assert len(world.state.pulls) == 1
+
+
+@pytest.mark.parametrize("other", ["26.10", "26.12"])
+def test_two_forms_at_once(world: World, other: str) -> None:
+    forms = [world.open(), world.open(version=other)]
+    offices, barrier = [world.office() for _ in forms], threading.Barrier(2)
+
+    def one(number: int) -> None:
+        barrier.wait()
+        offices[number].attend("issues", {"issue": _event(forms[number])}, NOW)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.head_branch for one in world.state.pulls.values()} == {"release/tiny-26.10", f"release/tiny-{other}"}
+    if other == "26.10":
+        assert f"#{forms[0].number} asks for `tiny-26.10` already" in world.answer(forms[1])
+    else:
+        assert "release/tiny-26.12" in world.checklist(forms[1])
 
 
 def test_a_strangers_issue_does_not_stand_in_the_way(world: World) -> None:
@@ -427,6 +485,33 @@ def test_a_lost_answer_opens_no_second_issue(world: World) -> None:
     assert len(world.state.issues) == 1
 
 
+def test_one_environment_that_fails_does_not_keep_the_others(world: World) -> None:
+    files: dict[str, str | None] = {FORM: (TOP / FORM).read_text("utf-8").replace("- analysis3", "- tiny\n        - b")}
+    for name, config in (("a", "what: 1\n"), ("b", CONFIG), ("tiny", CONFIG)):
+        files[f"environments/{name}/config.yml"] = config
+        files[f"environments/{name}/environment.yml"] = SPEC.replace("tiny", name)
+    world.state.git("update-ref", "refs/tags/b-26.07", world.state.commit("main", files))
+    world.opened(world.open())
+    world.fake.faults.append(Fault("POST", "/issues$", "before", times=3))  # b's
+    world.attend("schedule")
+    assert len(world.outcomes) == 1
+    assert "502" in world.outcomes[0]
+    world.attend("schedule")
+    assert "what" in world.outcomes[1]
+    assert [one.title for one in world.state.issues.values()] == ["Release ", "Release b-26.10"]
+    assert {one.head_branch for one in world.state.pulls.values()} == {"release/tiny-26.10", "release/b-26.10"}
+
+
+def test_a_list_that_lags_behind_opens_no_second_issue(world: World) -> None:
+    world.state.late_lists = 3
+    world.attend("schedule")
+    number, _ = world.office().ask(Wanted("tiny", "26.12", refresh=True), retry=False)
+    assert world.outcomes == []
+    assert [one.title for one in world.state.issues.values()] == ["Release tiny-26.10", "Release tiny-26.12"]
+    assert [one.head_branch for one in world.state.pulls.values()] == ["release/tiny-26.10"]
+    assert number == 3
+
+
 @pytest.mark.parametrize(
     ("moment", "opened"),
     [
@@ -462,6 +547,13 @@ def test_a_terminal_asks_for_the_same_issue_once(world: World) -> None:
     assert "-version" in shown
     with pytest.raises(InputError, match="not newer"):
         Rehearsal(world.office().main, Wanted("tiny", "26.07", refresh=True)).show()
+
+
+def test_a_terminal_of_somebody_who_may_not_write_opens_nothing(world: World) -> None:
+    world.state.tokens["all"] = ALL | {"contents": "read"}
+    with pytest.raises(RefusedError, match="Ask a maintainer"):
+        world.office().ask(Wanted("tiny", "26.10", refresh=True), retry=False)
+    assert world.state.issues == {}
 
 
 def test_nothing_is_done_for_other_events(world: World) -> None:

@@ -28,6 +28,7 @@ def admit(**changed: str) -> tuple[int, str]:
     [
         ("release.yml@refs/heads/main", "push"),
         ("release.yml@refs/heads/analysis3-23.07", "push"),
+        ("release.yml@refs/heads/main", "schedule"),
         ("release.yml@refs/heads/main", "workflow_dispatch"),
         ("build.yml@refs/heads/main", "issue_comment"),
         ("build.yml@refs/heads/main", "workflow_dispatch"),

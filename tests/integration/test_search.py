@@ -104,7 +104,9 @@ def test_every_release_that_somebody_can_load_says_its_version(store: Store) -> 
         ("tiny-26.06/11111111", "1.0"),
     ]
     assert found.hits[-1].names == ("tiny-26.06", "tiny")
-    assert found.releases == 3
+    assert (found.releases, found.former) == (3, 1)
+    assert found.left_out == "1 more release that no alias points at was not looked at: `--all`."
+    assert search(store, "hello", former=True).left_out == ""
     assert [hit.package.version for hit in search(store, "hello", environment="tiny", former=True).hits] == [
         "2.0",
         "1.9",
@@ -128,7 +130,8 @@ def test_the_command_has_a_table_and_json(store: Store, tmp_path: Path, capsys: 
     assert run(["search", "hello", "--site", str(site)], environ) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["release", "build", "names", "package", "version"]
-    assert [line.split()[-1] for line in lines[2:]] == ["2.0", "2.0", "1.0"]
+    assert [line.split()[-1] for line in lines[2:5]] == ["2.0", "2.0", "1.0"]
+    assert lines[6] == "1 more release that no alias points at was not looked at: `--all`."
     assert run(["search", "h*", "--env", "other", "--site", str(site), "--json"], environ) == 0
     found = json.loads(capsys.readouterr().out)
     assert [hit["package"]["name"] for hit in found["hits"]] == ["hello", "help"]

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
-from tests.support.fakegithub import FakeGitHub, Issue, Pull, Run, State
+from tests.support.fakegithub import HOURLY, FakeGitHub, Issue, Pull, Run, State
 from tests.support.fakegithub.state import Comment
 from tests.support.tiny import package
 
@@ -138,7 +138,7 @@ class Forge:
         command.parent.mkdir(parents=True)
         command.write_text(
             f"#!/bin/bash\nexport PYTHONPATH={TOP / 'ci'} CONDA_CHANNEL_ALIAS={channels.as_uri()}\n"
-            f'if [ "$1" = candidate ] && [ -e {self.root}/die ]; then\n'
+            f'if [[ "$1" = @(candidate|deliver) ]] && [ -e {self.root}/die ]; then\n'
             f'  {sys.executable} -m conda_concept "$@" &\n'
             f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do sleep 0.05; done\n"
             f"  kill -9 $!; rm {self.root}/die; exit 137\nfi\n"
@@ -189,6 +189,7 @@ class Forge:
     ) -> Ran:
         """One workflow for one event, as GitHub would start it; `checkout` is the commit that a plain checkout gets."""
         self.runs += 1
+        self.fake.left = HOURLY  # each run is in another hour: what one needs has to fit into it
         number = run or self.runs
         state = self.state
         owner, name = state.name.split("/")

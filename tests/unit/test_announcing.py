@@ -120,7 +120,7 @@ def test_package_addresses(found: Any, address: str) -> None:
     assert purl(found).startswith(address)
 
 
-def notes(**config: Any) -> str:
+def notes(meant: str = "tiny-26.07", **config: Any) -> str:
     settings = Config(version="26.10", stable="26.07", description="For <everybody>", contact="help@here", **config)
     asked = spec("python", "numpy", "zarr", key_packages=("python",))
     image = ImageFact("c" * 64, 1, 1, 1, "")
@@ -128,7 +128,7 @@ def notes(**config: Any) -> str:
         Release("tiny", "26.10", "0" * 8), "/p", PLATFORM, 5, "d" * 64, "", "0.1", "2026-10-01", Source(), image, (), ()
     )
     found = (diff(OLD, NEW, asked, PLATFORM),)
-    return release_notes(Noted(record, settings, found, "tiny-26.07", None, "/g/data/modules", "conda_concept"))
+    return release_notes(Noted(record, settings, found, "tiny-26.07", meant, None, "/g/data/modules", "conda_concept"))
 
 
 def test_notes_say_what_users_have_to_know_in_their_order() -> None:
@@ -146,6 +146,7 @@ def test_notes_say_what_users_have_to_know_in_their_order() -> None:
         "## Packages that many use\n\n- python `3.11` → `3.12`",
         "## Known problems\n\n- `import x`: slow (https://x.example/1)",
     ]
+    assert "The plain name" not in notes(meant="")  # its version is not published here
     places = [text.find(part) for part in order]
     assert -1 not in places, [part for part, place in zip(order, places, strict=True) if place < 0]
     assert places == sorted(places)
@@ -160,7 +161,7 @@ def test_a_long_list_ends_in_a_number() -> None:
     record = ReleaseRecord(
         Release("tiny", "26.10", "0" * 8), "/p", PLATFORM, 5, "d" * 64, "", "0.1", "2026-10-01", Source(), image, (), ()
     )
-    text = release_notes(Noted(record, Config(version="26.10"), found, "", None, "/m", "conda_concept"))
+    text = release_notes(Noted(record, Config(version="26.10"), found, "", "", None, "/m", "conda_concept"))
     assert "- and 5 more that are asked for by name" in text
     assert "How to stay" not in text
     assert "None that we know of." in text

@@ -21,6 +21,10 @@ def test_templates_and_this_site_touch_everything() -> None:
     assert found == tuple(Touched(name, ("launcher and modulefile templates", "site file")) for name in ALL)
 
 
+def test_templates_of_comments_end_up_in_no_release() -> None:
+    assert touched(["ci/conda_concept/templates/comment-build.md", "ci/sites/gadi.yml.md"], ALL, "gadi") == ()
+
+
 def test_other_sites_readmes_and_removed_environments_touch_nothing() -> None:
     assert touched(["ci/sites/local.yml", "README.md", "environments/gone/environment.yml"], ALL, "gadi") == ()
 

@@ -12,6 +12,8 @@ from conda_concept.forms import Filled
 from conda_concept.model import Release
 from conda_concept.operations import StoreState, candidate_target, release_candidate, release_candidates
 from conda_concept.quarter import Progress, Trial, Wanted, configured, due, following, quarter, refuse_older, wanted
+from conda_concept.render.diff import Heading
+from conda_concept.render.pullrequest import is_published, not_published
 from conda_concept.render.quarter import checklist, digest_in, stands, trial_in
 from conda_concept.settings import Config
 
@@ -111,8 +113,8 @@ def test_older_versions_and_a_stable_one_from_the_future_are_refused() -> None:
             '# top\nversion: "26.10"   # now\nrefresh: "26.10"\nplatforms: [linux-64]\nstable: "26.07"\n',
         ),
         (
-            'refresh: "26.07"\r\nversion: "26.07"\r\n',
-            'refresh: "26.10"\nversion: "26.10"\nstable: "26.07"\n',
+            'refresh: "26.07"\r\nversion: "26.07"  # now\r\n',
+            'refresh: "26.10"\r\nversion: "26.10"  # now\r\nstable: "26.07"\r\n',
         ),
     ],
 )
@@ -139,6 +141,8 @@ def test_a_config_without_such_a_line_is_not_guessed_at() -> None:
         (replace(THERE, pull=PULL, building="success"), "wait", "wait"),
         (replace(THERE, pull=replace(PULL, is_open=False), building="success"), "wait", "wait"),
         (replace(THERE, pull=MERGED, building="success"), "wait", "release"),
+        (replace(THERE, pull=MERGED, release="https://x#1"), "wait", "release"),
+        (replace(THERE, pull=MERGED, release="https://x#1", published=True), "wait", "release"),
         (replace(THERE, pull=MERGED, page="https://x"), "close", "close"),
         (replace(THERE, page="https://x", is_open=False), "done", "done"),
     ],
@@ -158,12 +162,26 @@ def test_ticks_only_ever_grow() -> None:
         replace(THERE, pull=PULL, building="pending"),
         replace(THERE, pull=PULL, building="success"),
         replace(THERE, pull=MERGED, building="success"),
+        replace(THERE, pull=MERGED, building="success", release="https://x#1", published=True),
         replace(THERE, pull=MERGED, building="success", page="https://x"),
     )
     counts = [checklist(one, "").count("- [x]") for one in steps]
     assert counts == sorted(counts)
     assert counts[0] == 1
     assert counts[-1] == 7
+
+
+def test_a_release_that_failed_is_told_apart_from_one_that_is_on_its_way() -> None:
+    there = replace(THERE, pull=MERGED, building="success")
+    assert stands(checklist(there, "")) == "📦 tiny-26.10: merged, being published"
+    failed = checklist(replace(there, release="https://x#1"), "")
+    assert stands(failed) == "⚠️ tiny-26.10: merged, but not published"
+    assert "[the release](https://x#1) says what is wrong" in failed
+    assert "published, being announced" in stands(checklist(replace(there, release="https://x#1", published=True), ""))
+    assert not is_published(not_published("tiny", "why", Heading("tiny-26.10")))
+    assert is_published(
+        "<!-- conda-concept:release:tiny -->\n### 🚀 `tiny-26.10` is published\n\nmerged, but not published"
+    )
 
 
 def test_what_somebody_is_called_is_shown_as_it_is() -> None:

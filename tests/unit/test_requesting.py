@@ -60,9 +60,9 @@ def test_the_form_is_in_step_with_the_environments() -> None:
 def test_what_is_typed_becomes_one_line(name: str, source: str, version: str, line: str) -> None:
     wanted = asked("tiny", name, source, version)
     assert wanted.text == line
-    text, spec = edited(wanted, ENVIRONMENT, CONFIG)
-    assert line in [request.text for request in spec.requests]
-    assert len(text.split("\n")) == len(ENVIRONMENT.text.split("\n")) + 1
+    asks = edited(wanted, ENVIRONMENT, CONFIG)
+    assert line in [request.text for request in asks.spec.requests]
+    assert len(asks.edit.text.split("\n")) == len(ENVIRONMENT.text.split("\n")) + 1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_conda_is_asked_in_its_own_words() -> None:
 
 
 def test_a_request_that_is_there_changes_in_its_line_and_keeps_what_stands_behind_it() -> None:
-    text, _ = edited(Asked("tiny", "python", version=">=3.12"), ENVIRONMENT, CONFIG)
+    text = edited(Asked("tiny", "python", version=">=3.12"), ENVIRONMENT, CONFIG).edit.text
     assert "\n- python >=3.12  # why\n" in text
     with pytest.raises(InputError, match="asked for twice"):
         edited(Asked("tiny", "b"), SourceText("environment.yml", ENVIRONMENT.text + "- b\n- b >1\n"), CONFIG)

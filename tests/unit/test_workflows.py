@@ -27,7 +27,7 @@ WRITING = {
     "quarterly.yml": {"quarter"},
     "report.yml": {"report"},
     "build.yml": {"admit", "report", "build", "settle"},
-    "release.yml": {"release"},
+    "release.yml": {"release", "settle"},
     "package-request.yml": {"answer"},
 }
 
@@ -112,13 +112,38 @@ def test_the_site_is_reached_only_behind_its_environment_and_in_a_queue(path: Pa
             # The site's name is the runner's label, and the name of the environment that guards it.
             site = "${{ inputs.site || vars.CONDA_CONCEPT_SITE || 'gadi' }}"
             assert (job["runs-on"], job["environment"]) == (["self-hosted", site], site)
-            if path.name != "maintenance.yml":
-                assert job["concurrency"]["queue"] == "max"
-                assert job["concurrency"]["cancel-in-progress"] == "false"
+            assert job["concurrency"]["queue"] == "max"
+            if path.name != "maintenance.yml":  # a clock's, or a maintainer's
                 assert "needs" in job, f"{name} has no guard"
         else:
             assert job["runs-on"] == "ubuntu-24.04"
             assert "environment" not in job
+
+
+def test_nothing_that_waits_is_dropped(path: Path) -> None:
+    """A run that waits in a group is evicted by the next one, unless it is alone there, or the queue keeps all."""
+    flow = load(path)
+    alone = ("github.run_id", "github.event.workflow_run.id")
+    for queue in [flow["concurrency"], *(job["concurrency"] for job in flow["jobs"].values() if "concurrency" in job)]:
+        if "github.event.pull_request.number" in queue["group"]:
+            assert queue["cancel-in-progress"] != "false"  # only the newest commit of a pull request counts
+            assert path.name == "pull-request.yml" or "|| github.run_id" in queue["group"]
+        else:
+            assert queue["cancel-in-progress"] == "false"
+            assert queue.get("queue") == "max" or any(word in queue["group"] for word in alone)
+
+
+def test_a_rollback_waits_for_no_nights_work() -> None:
+    jobs = load(FOLDER / "maintenance.yml")["jobs"]
+    assert jobs["rollback"]["concurrency"]["group"] != jobs["maintain"]["concurrency"]["group"]
+
+
+def test_a_build_and_a_release_have_a_last_word_whatever_became_of_the_runner() -> None:
+    for file, job in (("build.yml", "build"), ("release.yml", "release")):
+        last = load(FOLDER / file)["jobs"]["settle"]
+        assert job in last["needs"]
+        assert last["if"].startswith("always()")
+        assert last["runs-on"] == "ubuntu-24.04"
 
 
 def test_no_required_check_can_be_skipped_by_its_paths(path: Path) -> None:
@@ -155,8 +180,11 @@ def test_the_release_form_offers_the_environments_that_are_there() -> None:
 
 
 def test_a_quarter_hears_of_the_workflows_that_it_waits_for() -> None:
-    names = load(FOLDER / "quarterly.yml")["on"]["workflow_run"]["workflows"]
-    assert names == [load(FOLDER / f"{name}.yml")["name"] for name in ("build", "release")]
+    quarterly = load(FOLDER / "quarterly.yml")
+    names = quarterly["on"]["workflow_run"]["workflows"]
+    assert names == [load(FOLDER / f"{name}.yml")["name"] for name in ("build", "report", "release")]
+    # Any comment starts the first, whose jobs are then skipped: no machine is taken for that.
+    assert "github.event.workflow_run.conclusion != 'skipped'" in quarterly["jobs"]["quarter"]["if"]
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda path: path.name)

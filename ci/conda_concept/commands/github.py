@@ -1,4 +1,4 @@
-"""Subcommands that workflows run: propose, report, admit, candidate, settle, due, deliver, maintain."""
+"""Subcommands that workflows run: pull requests, builds, releases, maintenance."""
 
 import argparse
 import datetime as dt
@@ -147,13 +147,22 @@ def _due_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _due(context: Context, arguments: argparse.Namespace) -> int:
-    from conda_concept.steps.release import due
+    from conda_concept.steps.merged import Line
 
     hub = context.desk.hub if context.environ.get("GITHUB_TOKEN") else None
-    names = due(context.repository, arguments.branch, hub)
+    names = Line(context.repository, arguments.branch, context.site_name).due(hub)
     context.reporter.output("environments", json.dumps(list(names)))
     context.reporter.output("any", "true" if names else "false")
     context.emit(list(names), "\n".join(names) or "nothing is due")
+    return 0
+
+
+def _settle_release(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.steps.merged import Line, settle_release
+
+    told = settle_release(context.desk.hub, Line(context.repository, arguments.branch, context.site_name))
+    words = ", ".join(f"#{number}" for number in told)
+    context.emit({"told": list(told)}, f"told: {words}" if told else "nobody had to be told")
     return 0
 
 
@@ -163,17 +172,19 @@ def _deliver_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _deliver(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.steps.merged import Line
     from conda_concept.steps.publish import Asked
     from conda_concept.steps.release import Publication
 
-    asked = Asked(who(), wait=600.0)
-    done = Publication(context.desk.hub, context.edges, arguments.name, arguments.branch, asked).make()
+    line = Line(context.repository, arguments.branch, context.site_name)
+    asked = Asked(who(context.environ), wait=600.0)
+    done = Publication(context.desk.hub, context.edges, line, arguments.name, asked).make()
     text = (
         f"announced: {done.page}"
         if done.page and done.nothing
         else done.nothing or f"published {done.record.release if done.record else ''}"
     )
-    context.emit(plain(done), text + (f"\nbuilt once more: {done.rebuilt}" if done.rebuilt else ""))
+    context.emit(plain(done), text + (f"\nbuilt {done.rebuilt}" if done.rebuilt else ""))
     return 0
 
 
@@ -184,7 +195,7 @@ def _maintain(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.publish import Asked
 
     del arguments
-    asked, configs = Asked(who(), wait=600.0), context.repository.configs()
+    asked, configs = Asked(who(context.environ), wait=600.0), context.repository.configs()
     done = maintain(context.store, context.desk.hub, configs, asked, context.reporter)
     found = done.verified
     words = [judgements_table(done.pruned.judgements), problems_text(found.problems, len(found.releases))]
@@ -208,5 +219,6 @@ COMMANDS: tuple[Command, ...] = (
         _deliver,
         _deliver_arguments,
     ),
+    Command("settle-release", "workflow: the last word on a release that ended badly", _settle_release, _due_arguments),
     Command("maintain", "workflow: prune and verify the store", _maintain),
 )

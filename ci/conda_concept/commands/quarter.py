@@ -30,7 +30,7 @@ def _release_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", metavar="YY.MM", help="the new version")
     parser.add_argument("--keep", action="store_true", help="keep the packages that are there; else everything moves")
     parser.add_argument("--stable", default="", metavar="YY.MM", help="what the plain name is to mean (the one before)")
-    parser.add_argument("--dry-run", action="store_true", help="say what the issue and config.yml would be; ask nobody")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change in config.yml; ask nobody")
     parser.add_argument("--retry", action="store_true", help="start again what has failed, or is silent")
 
 

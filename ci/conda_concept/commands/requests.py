@@ -43,7 +43,11 @@ def _request(context: Context, arguments: argparse.Namespace) -> int:
     elif found.outcome == "solved":
         words += "\nnothing is written; --write adds it to environment.yml\n"
     facts = found.model_dump(mode="json", exclude={"part": {"lock"}}, by_alias=True)
-    more = {"line": found.asked.text, "held": plain(told.held), "changes": plain(told.diffs), "written": written}
+    more = {
+        "line": told.edit.entry if told.edit else found.asked.text,
+        "replaces": told.edit.before if told.edit else "",
+    }
+    more |= {"held": plain(told.held), "changes": plain(told.diffs), "written": written}
     context.emit(facts | more, words)
     codes = {"solved": 0, "present": 0, "unsolvable": UnsolvableError.exit_code, "unknown": 11, "refused": 12}
     return codes.get(found.outcome, 4)
@@ -76,7 +80,7 @@ def _search(context: Context, arguments: argparse.Namespace) -> int:
         for hit in found.hits
     ]
     table = tabulate(rows, headers=("release", "build", "names", "package", "version"), disable_numparse=True)
-    context.emit(plain(found), table)
+    context.emit(plain(found), f"{table}\n\n{found.left_out}" if found.left_out else table)
     return 0
 
 

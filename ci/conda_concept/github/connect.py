@@ -30,8 +30,10 @@ class Surroundings:
     run: str
     event_name: str
     event_path: str
-    #: The account that comments are written as; another one than GitHub's own where an App's token is used.
+    #: The account that comments are written as; another one than GitHub's own where the token is another's.
     bot: str
+    #: The token of an account that may move protected branches and make tags; empty: the job's own does.
+    commit_token: str = field(default="", repr=False)
     #: Seconds between two writes, which GitHub asks for.
     pace: float = 1.0
     #: Seconds after which an answer is not waited for any longer.
@@ -54,6 +56,7 @@ class Surroundings:
             event_name=environ.get("GITHUB_EVENT_NAME", ""),
             event_path=environ.get("GITHUB_EVENT_PATH", ""),
             bot=environ.get("CONDA_CONCEPT_BOT") or "github-actions[bot]",
+            commit_token=environ.get("CONDA_CONCEPT_COMMIT_TOKEN", ""),
             pace=float(environ.get("CONDA_CONCEPT_GITHUB_PACE", "1")),
         )
 
@@ -87,15 +90,15 @@ class Surroundings:
         return event
 
 
-def connect(here: Surroundings) -> "Repository":
-    """PyGithub's repository of this job; nothing is asked yet."""
+def connect(here: Surroundings, token: str) -> "Repository":
+    """PyGithub's repository of this job, for this token; nothing is asked yet."""
     from github import Auth, Github, GithubRetry
 
     retry = GithubRetry(
         total=4, backoff_factor=here.pace, allowed_methods=RETRIED, secondary_rate_wait=60 * min(here.pace, 1)
     )
     client = Github(
-        auth=Auth.Token(here.token),
+        auth=Auth.Token(token),
         base_url=here.api,
         timeout=here.timeout,
         retry=retry,

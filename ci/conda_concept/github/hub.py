@@ -1,5 +1,6 @@
 """Everything that is asked of GitHub, one method each; answers are values of `conversation`."""
 
+import base64
 import io
 import time
 import zipfile
@@ -37,9 +38,12 @@ class Hub:
 
     here: Surroundings
     repository: "Repository" = field(init=False)
+    #: The same, for what the rules of a branch or a tag may keep the job's own account from.
+    committing: "Repository" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.repository = connect(self.here)
+        self.repository = connect(self.here, self.here.token)
+        self.committing = connect(self.here, self.here.commit_token) if self.here.commit_token else self.repository
 
     # --- pull requests and people -------------------------------------------------------------------------------
 
@@ -82,23 +86,53 @@ class Hub:
         except ConcError:
             return None
 
+    def may_write(self) -> bool:
+        """Whether the account of our token may write here."""
+        with asking("learn what the token's account may do"):
+            return bool(self.repository.permissions.push)
+
     # --- data ---------------------------------------------------------------------------------------------------
 
     def file_at(self, path: str, sha: str, limit: int) -> str:
         """A file's text at a commit, as data; `InputError` where it is missing, too large, no file or no text."""
+        found = self.find_file(path, sha, limit)
+        if found is None:
+            raise InputError(f"{path} is missing.")
+        return found
+
+    def find_file(self, path: str, sha: str, limit: int) -> str | None:
+        """A file's text at a commit, as data; None where it is missing, `InputError` where it is no such text."""
         try:
             with asking(f"read {path} at {sha[:12]}"):
                 found = self.repository.get_contents(path, ref=sha)
         except NotFoundError:
-            raise InputError(f"{path} is missing.") from None
+            return None
         if isinstance(found, list) or found.type != "file":
             raise InputError(f"{path} is not a file; put the file itself there.")
         if found.size > limit:
             raise InputError(f"{path} has {found.size:,} bytes; {limit:,} is the limit.")
+        data = found.content if found.encoding == "base64" else self._blob(path, found.sha)
         try:
-            return found.decoded_content.decode("utf-8")
+            return base64.b64decode(data).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+
+    def _blob(self, path: str, sha: str) -> str:
+        """A file's bytes in base64: what the address of its path does not give where it has more than 1 MB."""
+        with asking(f"read {path}"):
+            return self.repository.get_git_blob(sha).content
+
+    def files_at(self, folder: str, sha: str) -> dict[str, str]:
+        """The files of a folder at a commit, none where it is missing: path in it to mode and Git's digest."""
+        with asking(f"list {folder} at {sha[:12]}"):
+            tree = self.repository.get_git_commit(sha).tree.sha
+            for part in folder.split("/"):
+                entries = self.repository.get_git_tree(tree).tree
+                tree = next((one.sha for one in entries if (one.path, one.type) == (part, "tree")), "")
+                if not tree:
+                    return {}
+            entries = self.repository.get_git_tree(tree, recursive=True).tree
+        return {one.path: f"{one.mode} {one.sha}" for one in entries if one.type != "tree"}
 
     def run(self, number: int) -> RunFacts:
         """A workflow run."""
@@ -113,16 +147,18 @@ class Hub:
     def member(self, run: int, artifact: str, name: str, limit: int) -> bytes:
         """One file of one artifact of a run, never unpacked to a disk; `InputError` where it is not what it should be.
 
-        The artifact's size, the member's declared size and the bytes that really come are each held to the limit.
+        A run that was run again has one for each time: the newest counts. The artifact's size, the member's declared
+        size and the bytes that really come are each held to the limit.
         """
         with asking(f"list the artifacts of run {run}"):
-            found = [one for one in self.repository.get_workflow_run(run).get_artifacts() if one.name == artifact]
-        if len(found) != 1 or found[0].expired:
+            named = [one for one in self.repository.get_workflow_run(run).get_artifacts() if one.name == artifact]
+        last = max(named, key=lambda one: one.id, default=None)
+        if last is None or last.expired:
             raise NotFoundError(f"run {run} has no artifact `{artifact}`.", hint="Run the workflow again.")
-        if found[0].size_in_bytes > limit:
-            raise InputError(f"artifact `{artifact}` has {found[0].size_in_bytes:,} bytes; {limit:,} is the limit.")
+        if last.size_in_bytes > limit:
+            raise InputError(f"artifact `{artifact}` has {last.size_in_bytes:,} bytes; {limit:,} is the limit.")
         with asking(f"download artifact `{artifact}` of run {run}"):
-            archive = self._download(found[0].archive_download_url, limit)
+            archive = self._download(last.archive_download_url, limit)
         try:
             with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(name) as inside:
                 data = inside.read(limit + 1)
@@ -239,7 +275,7 @@ class Hub:
         """
         made = self.new_commit(parent, files, message)
         with asking(f"commit to {branch}"):
-            end = self.repository.get_git_ref(f"heads/{branch}")
+            end = self.committing.get_git_ref(f"heads/{branch}")
             end.complete()  # reading and changing a ref have different addresses; only GitHub's answer has the second
             end.edit(made, force=False)
         return made

@@ -59,11 +59,13 @@ def open_issue(hub: Hub, draft: IssueDraft) -> IssueFacts:
         mine = [one for one in issues(hub, *draft.labels, state="all") if one.author == hub.here.bot]
         return next((one for one in reversed(mine) if one.title == draft.title), None)
 
-    def make() -> None:
-        with asking(f"open the issue “{draft.title}”"):
-            hub.repository.create_issue(draft.title, draft.body, labels=list(draft.labels))
+    return once(hub, look, lambda: new_issue(hub, draft))
 
-    return once(hub, look, make)
+
+def new_issue(hub: Hub, draft: IssueDraft) -> IssueFacts:
+    """One issue more, whatever is there."""
+    with asking(f"open the issue “{draft.title}”"):
+        return _facts(hub.repository.create_issue(draft.title, draft.body, labels=list(draft.labels)))
 
 
 def close(hub: Hub, number: int, reason: Reason = "completed") -> None:
@@ -94,9 +96,9 @@ def branch(hub: Hub, name: str, sha: str) -> str:
         except NotFoundError:
             return None
 
-    def make() -> None:
+    def make() -> str:
         with asking(f"make the branch {name}"):
-            hub.repository.create_git_ref(f"refs/heads/{name}", sha)
+            return hub.committing.create_git_ref(f"refs/heads/{name}", sha).object.sha
 
     return once(hub, look, make)
 
@@ -109,9 +111,10 @@ def open_pull(hub: Hub, draft: PullDraft) -> PullFacts:
         own = [one for one in found if not one.from_fork and one.base_branch == draft.base]
         return own[0] if own else None
 
-    def make() -> None:
+    def make() -> PullFacts:
         with asking(f"open a pull request from {draft.branch}"):
-            hub.repository.create_pull(draft.base, draft.branch, title=draft.title, body=draft.body)
+            made = hub.repository.create_pull(draft.base, draft.branch, title=draft.title, body=draft.body)
+            return pull_facts(made)
 
     return once(hub, look, make)
 
@@ -145,28 +148,25 @@ def has_status(hub: Hub, sha: str) -> bool:
         return any(one.context == CONTEXT for one in found.statuses)
 
 
-def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], None]) -> Found:
-    """What `look` finds, after `make` where it finds nothing.
+def once(hub: Hub, look: Callable[[], Found | None], make: Callable[[], Found]) -> Found:
+    """What `look` finds, or else what `make` makes and returns.
 
-    A POST is not sent again as it is: after a failure, or where somebody else was quicker, it is looked up first
-    whether it is there.
+    What GitHub said it had made is not looked for: a list may not show it for a while yet, and then it would be made
+    twice. A POST is not sent again as it is: after a failure, or where somebody else was quicker, it is looked up
+    first whether it is there.
     """
+    found = look()
     for attempt in range(3):
-        found = look()
         if found is not None:
             return found
         try:
-            make()
+            return make()
         except (NetworkError, RefusedError):
-            found = look()
-            if found is not None:
-                return found
-            if attempt == 2:
-                raise
             time.sleep(2 * hub.here.pace)
-    found = look()
-    if found is None:
-        raise NetworkError("GitHub does not show what it said it had made.", hint="Run the job again.")
+            found = look()
+            if found is None and attempt == 2:
+                raise
+    assert found is not None, "the last attempt returns or raises"  # noqa: S101 - for the reader, and for mypy
     return found
 
 

@@ -53,9 +53,9 @@ def tag(hub: Hub, name: str, sha: str) -> None:
     def look() -> str | None:
         return commit_of(hub, f"tags/{name}") or None
 
-    def make() -> None:
+    def make() -> str:
         with asking(f"make the tag {name}"):
-            hub.repository.create_git_ref(f"refs/tags/{name}", sha)
+            return hub.committing.create_git_ref(f"refs/tags/{name}", sha).object.sha
 
     found = once(hub, look, make)
     if found != sha:
@@ -83,9 +83,9 @@ def publish(hub: Hub, draft: ReleaseDraft) -> str:
     def look() -> "GitRelease | None":
         return _with_tag(hub, draft.tag)
 
-    def make() -> None:
+    def make() -> "GitRelease":
         with asking(f"draft the release {draft.tag}"):
-            hub.repository.create_git_release(draft.tag, draft.title, draft.body, draft=True)
+            return hub.repository.create_git_release(draft.tag, draft.title, draft.body, draft=True)
 
     found = once(hub, look, make)
     if found.draft:
@@ -123,13 +123,13 @@ def _upload(hub: Hub, release: "GitRelease", attachment: Attachment) -> None:
                 present.delete_asset()
         return None
 
-    def make() -> None:
+    def make() -> "GitReleaseAsset":
         data = io.BytesIO(attachment.data)
         with asking(f"attach {attachment.name}"):
-            release.upload_asset_from_memory(data, len(attachment.data), attachment.name, attachment.kind)
+            return release.upload_asset_from_memory(data, len(attachment.data), attachment.name, attachment.kind)
 
     found = once(hub, look, make)
-    if found.size != len(attachment.data):
+    if found.state != _WHOLE or found.size != len(attachment.data):
         raise NetworkError(f"{attachment.name} did not arrive whole.", hint="Run the job again.")
 
 

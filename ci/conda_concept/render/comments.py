@@ -1,5 +1,6 @@
 """The comments about what was built and what was published: values in, Markdown out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,12 @@ def build_comment(
             lock_digest=record.lock_digest[:12],
         )
     )
+
+
+def build_in(text: str) -> str:
+    """The build that our own comment on a candidate is about, empty where it does not say."""
+    found = re.search(r"^<sub>build `([0-9a-f]{8})` ", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def size_table(record: ReleaseRecord, published: ReleaseRecord | None) -> str:

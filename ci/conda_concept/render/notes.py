@@ -16,7 +16,8 @@ MOST = 60
 class Noted:
     """What the notes are about.
 
-    `before` is the label of the version before this one, empty for the first; `diffs` are against its lock.
+    `before` is the label of the version before this one, empty for the first; `diffs` are against its lock. `stable`
+    is the label of what the plain name means by now, empty where it means nothing.
     `module_path` is what `module use` takes, `product` the first half of a module's name.
     """
 
@@ -24,6 +25,7 @@ class Noted:
     config: Config
     diffs: tuple[Diff, ...]
     before: str
+    stable: str
     tests: TestReport | None
     module_path: str
     product: str
@@ -33,7 +35,7 @@ def release_notes(noted: Noted) -> str:
     """The notes as Markdown."""
     record, config = noted.record, noted.config
     release = record.release
-    stable = f"{release.environment}-{config.stable or release.version}"
+    plain = code(f"{noted.product}/{release.environment}")
     changes = [change for diff in noted.diffs for change in diff.changes]
     return (
         templates()
@@ -45,7 +47,7 @@ def release_notes(noted: Noted) -> str:
             module_path=noted.module_path,
             unstable=f"{noted.product}/{release.environment}-unstable",
             module=f"{noted.product}/{release.label}",
-            stable=f"The plain name {code(f'{noted.product}/{release.environment}')} means {code(stable)} now.",
+            stable=f" The plain name {plain} means {code(noted.stable)} now." if noted.stable else "",
             before=f"{noted.product}/{noted.before}" if noted.before else "",
             new=_listed([one for one in changes if one.kind == "added"], _new),
             gone=_listed([one for one in changes if one.kind == "removed"], _gone),

@@ -21,6 +21,8 @@ _MACHINERY = {
 #: What is taken, as data.
 _TAKEN = ("environment.yml", "config.yml")
 
+_NOT_PUBLISHED = "merged, but not published"
+
 
 def changes(name: str, heading: Heading, diffs: Sequence[Diff]) -> str:
     """What changes, or that nothing does."""
@@ -121,12 +123,17 @@ def not_published(name: str, why: str, heading: Heading) -> str:
         "release",
         name,
         [
-            f"### ⚠️ {markdown(heading.label)}: merged, but not published",
+            f"### ⚠️ {markdown(heading.label)}: {_NOT_PUBLISHED}",
             "What everybody else has stays as it is.",
             why,
             _footer(heading),
         ],
     )
+
+
+def is_published(body: str) -> bool:
+    """Whether a comment about a release says that it came about."""
+    return _NOT_PUBLISHED not in body.replace("\r\n", "\n").split("\n\n", 1)[0]
 
 
 def next_step(sha: str, widened: Sequence[str], *, trusted: bool) -> str:

@@ -49,8 +49,10 @@ def _heading(there: Progress) -> str:
         return f"🚀 {label} is released"
     if there.dropped:
         return f"⏹️ {label}: its pull request was closed"
+    if there.merged and there.release and not there.published:
+        return f"⚠️ {label}: merged, but not published"
     if there.merged:
-        return f"📦 {label}: merged, being published"
+        return f"📦 {label}: {'published, being announced' if there.published else 'merged, being published'}"
     words = {
         "success": f"🧪 {label}: a release candidate can be tried",
         "failure": f"❌ {label}: needs a change before it can be released",
@@ -67,8 +69,14 @@ def _next(there: Progress) -> str:
         return "**Next:** a branch and a pull request."
     if there.dropped:
         return f"**Next:** reopen #{pull.number} to go on, or close this issue too."
+    if there.merged and there.release and not there.published:
+        return (
+            f"**Next:** [the release]({there.release}) says what is wrong. Where it is on our side, comment `/retry`; "
+            "else merge what puts it right, which publishes it."
+        )
     if there.merged:
-        return "**Next:** it is published, tagged and announced. If nothing happens for an hour, comment `/retry`."
+        left = "tagged and announced" if there.published else "published, tagged and announced"
+        return f"**Next:** it is {left}. If nothing happens for an hour, comment `/retry`."
     match there.building:
         case "success":
             return (
@@ -98,7 +106,7 @@ def _steps(there: Progress) -> list[str]:
     diff = f", [what changes]({there.diff})" if there.diff else ""
     tried = f", to be tried as {code(there.trial.module)}" if there.trial and there.building == "success" else ""
     build = f" ([results]({there.build}){tried})" if there.build and there.building != "pending" else ""
-    unstable = code(f"{asked.environment}-unstable")
+    plain, unstable = code(asked.environment), code(f"{asked.environment}-unstable")
     stable = code(f"{asked.environment}-{asked.stable}") if asked.stable else "the version before"
     tag = f": [{asked.label}]({there.home}/tree/{asked.label})" if there.page else ""
     notes = f", [release notes]({there.page})" if there.page else ""
@@ -108,8 +116,8 @@ def _steps(there: Progress) -> list[str]:
         (there.merged or there.building == "success", f"Built and tested{build}"),
         (there.merged, f"Merged {number}".rstrip()),
         (
-            bool(there.page),
-            f"Published: {unstable} means {code(asked.label)}, {code(asked.environment)} means {stable}",
+            there.published or bool(there.page),
+            f"Published: {unstable} moves to {code(asked.label)}, {plain} to {stable} (if that is published)",
         ),
         (bool(there.page), f"Tag and branch for fixes{tag}{notes}"),
         (bool(there.page), "This issue is closed"),

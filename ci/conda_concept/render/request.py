@@ -16,6 +16,7 @@ from conda_concept.render.difftable import bytes_text
 from conda_concept.render.quote import code, markdown
 from conda_concept.render.unsolvable import ticked
 from conda_concept.requesting import Asked, Finding
+from conda_concept.specedit import Edit
 
 #: The marker of the one answer in an issue.
 ANSWER = marker("request", "answer")
@@ -50,11 +51,15 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Everything that an answer is made from. `label` is the release's name, `same` other issues about the same."""
+    """Everything that an answer is made from. `label` is the release's name, `same` other issues about the same.
+
+    `edit` is what it makes of the `environment.yml`, where it fits.
+    """
 
     finding: Finding
     label: str
     today: dt.date
+    edit: Edit | None = None
     diffs: tuple[Diff, ...] = ()
     held: tuple[Held, ...] = ()
     same: tuple[int, ...] = ()
@@ -68,7 +73,7 @@ class Told:
 def answer(told: Told) -> str:
     """The answer, verdict first, then what comes next, then what was found out."""
     finding = told.finding
-    parts = [ANSWER, f"### {_verdict(told)}", _next(told), _same(told)]
+    parts = [ANSWER, f"### {_verdict(told)}", _next(told), _changed(told.edit), _same(told)]
     parts += [_noted(finding.notes), _facts(told), _held(told.held)]
     match finding.outcome:
         case "solved":
@@ -151,6 +156,13 @@ def _room(told: Told) -> str:
     )
 
 
+def _changed(edit: Edit | None) -> str:
+    """What becomes of an entry that is there already: whoever merges it should not have to look for it."""
+    if edit is None or not edit.before:
+        return ""
+    return f"It is asked for already, as {code(edit.before)}; that line becomes {code(edit.entry)}."
+
+
 def _same(told: Told) -> str:
     if not told.same:
         return ""
@@ -225,14 +237,16 @@ def pull_title(wanted: Asked) -> str:
     return f"Add {wanted.text} to {wanted.environment}"
 
 
-def pull_body(wanted: Asked, issue: IssueFacts) -> str:
+def pull_body(told: Told, issue: IssueFacts) -> str:
     """What the pull request says: for whom, about what; the issue is closed by its merge."""
+    wanted, changed = told.finding.asked, _changed(told.edit)
     who = f"@{issue.author}" if on_behalf(issue.author) else "somebody"
     file = f"environments/{wanted.environment}/environment.yml"
     lines = [
         *(one for one in (on_behalf(issue.author),) if one),
         pull_marker(wanted),
         f"Asked for by {who} in #{issue.number}: {code(wanted.text)} in {code(file)}.",
+        *(("", changed) if changed else ()),
         "",
         _NEXT,
         "",
@@ -265,6 +279,7 @@ def text(told: Told) -> str:
     """The answer for a terminal."""
     finding, facts = told.finding, told.finding.facts
     parts = [_verdict(told).replace("`", "").replace("\\", "")]
+    parts += [_changed(told.edit).replace("`", "")] if _changed(told.edit) else []
     parts += [f"note: {note}" for note in finding.notes]
     if facts is not None:
         upload = _uploaded(facts.uploaded, told.today)

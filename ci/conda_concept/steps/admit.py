@@ -60,6 +60,8 @@ class Admitted:
 
 #: The run of a pull request that was opened by us: GitHub starts no workflow for it, so that it has none yet.
 SOLVE_FIRST = "0"
+#: How the status of a commit begins that waits for that run.
+BEING_SOLVED = "Being solved"
 NOTHING = Admitted("nothing", 0, "")
 
 
@@ -80,6 +82,10 @@ def _dispatched(desk: Desk, inputs: Mapping[str, Any]) -> Admitted:
         pull = desk.at(int(number), sha)
     except RefusedError as error:
         return replace(NOTHING, reason=error.message)  # a newer commit has its own run
+    state, said, _ = desk.hub.status_of(pull.head_sha)
+    solved = run == SOLVE_FIRST and state == "pending" and not said.startswith(BEING_SOLVED)
+    if state == "success" or solved:  # whoever starts a run looks afterwards, so that it may be started twice
+        return replace(NOTHING, reason="another run was quicker: that is done already")
     if run == SOLVE_FIRST:
         return Admitted("propose", pull.number, pull.head_sha)
     try:

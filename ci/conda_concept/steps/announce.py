@@ -1,10 +1,13 @@
 """announce: the tag, the branch for fixes, and the GitHub Release of a version that is published; each once."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from conda_concept import __version__
-from conda_concept.errors import ConcError, InputError, RefusedError
+from conda_concept.changelog import CHANGELOG, MAX_CHANGELOG
+from conda_concept.document import MAX_BYTES, SourceText
+from conda_concept.errors import ConcError, RefusedError
 from conda_concept.github import Hub, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.lockfile import loads
@@ -13,7 +16,8 @@ from conda_concept.record import LABEL
 from conda_concept.render.explicit import explicit
 from conda_concept.render.notes import Noted, release_notes
 from conda_concept.render.sbom import sbom
-from conda_concept.repository import Repository
+from conda_concept.repository import MAX_LOCK_BYTES, Repository
+from conda_concept.spec import read_spec
 from conda_concept.steps.diff import compare
 from conda_concept.steps.edges import Edges
 from conda_concept.testing.junit import read_junit
@@ -29,58 +33,97 @@ def unannounced(hub: Hub, repository: Repository, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One environment's version, as the main branch and the store have it."""
+    """One version of an environment, as the main branch and the store have it."""
 
     hub: Hub
     edges: Edges
-    spec: Spec
+    name: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """The public name: of the release, of its tag, and of the branch for fixes."""
+        return f"{self.name}-{self.version}"
 
     def make(self, commit: str = "") -> str:
         """The page of the release; empty where there is nothing to announce.
 
         `commit` is where spec, lock and changelog agree; without it, the one that committed the lock last. The tag
         comes first, then the branch, then the draft with its files; what people see, the published release, is last.
+        A tag does not move: where a run ended behind it, that very commit is announced, whatever was merged since.
         """
-        label = self.spec.label
+        label = self.label
         page = releases.published(self.hub, label)
-        release = self.edges.store.reader.state().release(label)
-        if page or release is None:
+        current = self.edges.store.reader.state().release(label)
+        if page or current is None:
             return page
-        repository = self.edges.repository
-        commit = commit or repository.released(self.spec.name)
-        text = self.edges.store.layout.locked(release).read_text("utf-8")
-        committed = self.hub.file_at(f"environments/{self.spec.name}/conda-lock.yml", commit, 1 << 26)
-        if committed != text:
-            raise RefusedError(
-                f"{release} is published, and {commit[:12]} has another lock: nothing is tagged.",
-                hint="After a rollback, publish what the branch has, or change the branch.",
-            )
-        self._refuse_undocumented(commit)
+        begun = releases.commit_of(self.hub, f"tags/{label}")
+        commit = commit or self.edges.repository.released(self.name)
+        if begun and begun != commit:
+            self._refuse_foreign(begun)
+            commit = begun
+        release, text = self._at(commit, current, begun=bool(begun))
         releases.tag(self.hub, label, commit)
         issues.branch(self.hub, label, commit)
-        attachments = self._attachments(release, loads(text), text)
-        draft = ReleaseDraft(label, label.replace("-", " ", 1), self._notes(release, loads(text)), attachments)
+        spec, lock = self._spec(commit), loads(text)
+        draft = ReleaseDraft(
+            label, label.replace("-", " ", 1), self._notes(release, spec, lock), self._attachments(release, lock, text)
+        )
         return releases.publish(self.hub, draft)
 
-    def _refuse_undocumented(self, commit: str) -> None:
-        """`RefusedError` where the changelog of that commit has nothing about this version."""
-        try:
-            text = self.hub.file_at("CHANGELOG.md", commit, 1 << 24)
-        except InputError:
-            text = ""
-        if f"\n## {self.spec.label}, build " not in f"\n{text}":
-            raise RefusedError(f"the changelog of {commit[:12]} does not have {self.spec.label}: nothing is tagged.")
+    def _refuse_foreign(self, commit: str) -> None:
+        """`RefusedError` where a tag is at a commit that the branch does not have."""
+        if not self.edges.repository.is_ancestor(commit):
+            raise RefusedError(
+                f"the tag {self.label} is at {commit[:12]}, which is no commit of this branch: nothing is moved.",
+                hint="Find out who made it; a tag that was never announced can be deleted by hand.",
+            )
 
-    def _notes(self, release: Release, lock: Lock) -> str:
-        layout = self.edges.store.layout
+    def _at(self, commit: str, current: Release, *, begun: bool) -> tuple[Release, str]:
+        """The release that a commit's changelog names, and its lock, which has to be that commit's.
+
+        It has to be what is published (`current`), unless it was tagged already and another build came after it.
+        """
+        store = self.edges.store
+        changelog = self.hub.find_file(CHANGELOG, commit, MAX_CHANGELOG) or ""
+        built = re.search(rf"(?m)^## {re.escape(self.label)}, build ([0-9a-f]{{8}})\b", changelog)
+        if built is None:
+            raise RefusedError(f"the changelog of {commit[:12]} does not have {self.label}: nothing is tagged.")
+        release = Release(self.name, self.version, built[1])
+        if release != current and not begun:
+            raise RefusedError(
+                f"{current} is published, and {commit[:12]} is about {release}: nothing is tagged.",
+                hint="After a rollback, publish what the branch has, or change the branch.",
+            )
+        if not store.reader.complete(release):
+            raise RefusedError(
+                f"the tag {self.label} is at {commit[:12]}, whose {release} is not in the store any more.",
+                hint=f"Nobody was told of it: delete tag and branch {self.label} by hand, then run the job again.",
+            )
+        text = store.layout.locked(release).read_text("utf-8")
+        if self.hub.file_at(f"environments/{self.name}/conda-lock.yml", commit, MAX_LOCK_BYTES) != text:
+            raise RefusedError(
+                f"{release} is published, and {commit[:12]} has another lock: nothing is tagged.",
+                hint="CI writes the lock: take the commit back that changed it.",
+            )
+        return release, text
+
+    def _spec(self, commit: str) -> Spec:
+        paths = [f"environments/{self.name}/{file}" for file in ("environment.yml", "config.yml")]
+        first, second = (SourceText(path, self.hub.file_at(path, commit, MAX_BYTES)) for path in paths)
+        return read_spec(self.name, first, second)
+
+    def _notes(self, release: Release, spec: Spec, lock: Lock) -> str:
+        layout, meant = self.edges.store.layout, self.edges.store.reader.state().release(release.environment)
         found = self.edges.repository.lock_before(release.environment, release.version)
         before = loads(found[1]) if found else None
         tests = layout.tests(release)
         noted = Noted(
             record=self.edges.store.reader.record(release),
-            config=self.spec.config,
-            diffs=compare(before, lock, self.spec, None),
+            config=spec.config,
+            diffs=compare(before, lock, spec, None),
             before=f"{release.environment}-{found[0]}" if found else "",
+            stable=meant.label if meant else "",
             tests=read_junit(tests) if tests.exists() else None,
             module_path=str(layout.module_path),
             product=layout.product,
@@ -116,7 +159,7 @@ def announce(hub: Hub, edges: Edges, spec: Spec, commit: str, branch: str) -> st
         return ""
     try:
         with edges.reporter.step(f"announce {spec.label}"):
-            return Announcement(hub, edges, spec).make(commit)
+            return Announcement(hub, edges, spec.name, spec.config.version).make(commit)
     except RefusedError as error:
         edges.reporter.warn(f"{spec.label} is published, and not announced: {error}")
         raise

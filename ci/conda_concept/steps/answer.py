@@ -25,7 +25,7 @@ from conda_concept.render import request as render
 from conda_concept.render.request import Opened, Told
 from conda_concept.repository import Repository
 from conda_concept.requesting import ARTIFACT, FORM, LABEL, MEMBER, Asked, Finding, answers, asked_in, edited, loads
-from conda_concept.steps.admit import SOLVE_FIRST
+from conda_concept.steps.admit import BEING_SOLVED, SOLVE_FIRST
 from conda_concept.steps.request import tell
 
 RETRY = "/retry"
@@ -155,7 +155,7 @@ class Answering:
         """`IntegrityError` where the lock of a finding is not one that may be built."""
         if finding.part is None or finding.outcome != "solved":
             return
-        _, spec = edited(finding.asked, *self.main.sources(finding.environment))
+        spec = edited(finding.asked, *self.main.sources(finding.environment)).spec
         lock, platforms = read_lock(finding.part.lock), spec.config.platforms
         wrong = [one for each in platforms for one in check_lock(lock, spec, each, spec.config.virtual_packages)]
         if wrong:
@@ -194,7 +194,7 @@ class Answering:
         mine = [one for one in ours_open if asked_by(one, hub.here.bot) == issue.author]
         if len(mine) >= MOST_OPEN and not may_build(hub.permission(issue.author)):
             return _and(told, Opened(len(mine), "many"))
-        return _and(told, Opened(self._open(issue, wanted).number, "new"))
+        return _and(told, Opened(self._open(issue, told).number, "new"))
 
     def _own(self, issue: IssueFacts, wanted: Asked) -> Opened | None:
         """The pull request that this issue has already."""
@@ -207,20 +207,21 @@ class Answering:
         path = f"environments/{wanted.environment}/environment.yml"
         try:
             text = self.hub.file_at(path, last.head_sha, MAX_BYTES)
-            current = edited(wanted, SourceText(path, text), self.main.sources(wanted.environment)[1])[0] == text
+            asks = edited(wanted, SourceText(path, text), self.main.sources(wanted.environment)[1]).edit
+            current = asks.text == text
         except InputError:
             current = False
         return Opened(last.number, "new" if current else "changed")
 
-    def _open(self, issue: IssueFacts, wanted: Asked) -> PullFacts:
-        hub, name = self.hub, branch_of(issue)
+    def _open(self, issue: IssueFacts, told: Told) -> PullFacts:
+        hub, wanted, name = self.hub, told.finding.asked, branch_of(issue)
         end = issues.branch(hub, name, hub.tip(self.branch))
         path = f"environments/{wanted.environment}/environment.yml"
         before = hub.file_at(path, end, MAX_BYTES)
-        text, _ = edited(wanted, SourceText(path, before), self.main.sources(wanted.environment)[1])
-        if text != before:
-            end = hub.commit(name, end, [File(path, text)], render.commit_message(wanted, issue))
-        draft = PullDraft(name, self.branch, render.pull_title(wanted), render.pull_body(wanted, issue))
+        edit = edited(wanted, SourceText(path, before), self.main.sources(wanted.environment)[1]).edit
+        if edit.text != before:
+            end = hub.commit(name, end, [File(path, edit.text)], render.commit_message(wanted, issue))
+        draft = PullDraft(name, self.branch, render.pull_title(wanted), render.pull_body(told, issue))
         pull = issues.open_pull(hub, draft)
         self._solve(pull)
         return pull
@@ -232,7 +233,7 @@ class Answering:
         inputs = {"pull_request": str(pull.number), "sha": pull.head_sha, "run": SOLVE_FIRST}
         self.hub.dispatch(self.workflow, self.branch, inputs)
         # Last: a run that ends between the two starts it once more, which only says the same again.
-        self.hub.status(pull.head_sha, "pending", "Being solved.")
+        self.hub.status(pull.head_sha, "pending", f"{BEING_SOLVED}.")
 
 
 def _words(comment: str) -> str:

@@ -1,5 +1,7 @@
 """Where a package is already: in the locks of the main branch and of the branches of older versions."""
 
+import datetime as dt
+
 from conda_concept.changes import why
 from conda_concept.errors import ConcError
 from conda_concept.lockfile import loads
@@ -11,15 +13,20 @@ from conda_concept.requesting import Asked
 from conda_concept.steps.packages import listed
 
 
-def held(repository: Repository, wanted: Asked) -> tuple[Held, ...]:
-    """Every environment of the checkout, and every version with a branch, that has the package, by their locks."""
+def held(repository: Repository, wanted: Asked, today: dt.date) -> tuple[Held, ...]:
+    """Every environment of the checkout, and every version with a branch, that has the package, by their locks.
+
+    A version whose last day is past is left out: its branch stays, and nobody can load it any more.
+    """
     found: list[Held] = []
     for name in repository.environments():
-        text = repository.lock_text(name)
+        text, spec = repository.lock_text(name), repository.spec(name)
         if text is not None and _has(text, wanted):
-            spec = repository.spec(name)
             found += _of(spec.label, loads(text), spec, wanted)
+        over = {f"{name}-{version}" for version, day in spec.config.retire.items() if day < today}
         for label, ref in repository.release_branches(name):
+            if label in over:
+                continue
             text = repository.lock_text_at(name, ref)
             if text is not None and _has(text, wanted) and label not in [one.label for one in found]:
                 found += _of(label, loads(text), None, wanted)

@@ -100,14 +100,15 @@ class Looker:
 
     def _tried(self, wanted: Asked, lock: Lock | None, facts: Facts, notes: Sequence[str]) -> Finding:
         """Whether everything together with it has a solution, and which."""
-        _, spec = edited(wanted, *self.repository.sources(wanted.environment))
+        asks = edited(wanted, *self.repository.sources(wanted.environment))
+        spec = asks.spec
         name = wanted.environment
         try:
             solved = solve(spec, lock, Wish(), self.settings, self.reporter)
         except (ExplainedError, UnsolvableError) as error:
             why = error.explanation if isinstance(error, ExplainedError) else _in_short(error, wanted)
             # That it fits where it is left out is no news to whoever asked.
-            others = [one for one in why.remedies if not one.startswith(f"leave out `{wanted.text}` ")]
+            others = [one for one in why.remedies if not one.startswith(f"leave out `{asks.edit.entry}` ")]
             why = replace(why, remedies=tuple(others))
             part = Part(name=name, outcome="unsolvable", unsolvable=Reasons.of(why))
             return self._finding(wanted, "unsolvable", facts=facts, part=part, notes=tuple(notes))

@@ -1,9 +1,9 @@
 """quarter: bring a new version one step further, as far as it can go by itself, and say where it stands."""
 
 import datetime as dt
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conda_concept import quarter as rules
@@ -46,12 +46,12 @@ class Office:
         """Do what an event asks for; `now` with the zone in which quarters begin."""
         match event_name:
             case "issues":
-                return self._one(_issue(event), begin=True)
+                return self._one(self._issue(event), begin=True)
             case "issue_comment":
                 return self._asked(event)
             case "schedule":
-                opened = self.open_due(now)
-                return self._all(begin=frozenset(opened))
+                attempts = Attempts(self.reporter)
+                return self._all(begin=self.open_due(now, attempts), attempts=attempts)
             case "workflow_run":
                 return self._all()
             case "workflow_dispatch":
@@ -59,22 +59,21 @@ class Office:
             case _:
                 raise RefusedError(f"nothing is done for {event_name}.")
 
-    def open_due(self, now: dt.datetime) -> tuple[int, ...]:
-        """Open an issue for every environment whose quarter has begun, once; the numbers of those that are open.
+    def open_due(self, now: dt.datetime, attempts: "Attempts") -> tuple[IssueFacts, ...]:
+        """Open an issue for every environment whose quarter has begun, once; those that are open.
 
         One that people opened themselves counts, and one that was closed is not opened again.
         """
-        configs = self.main.configs()
-        numbers: list[int] = []
-        asked_for = rules.due(configs, now)
-        known = issues.issues(self.hub, rules.ISSUES, state="all") if asked_for else []
-        for asked in asked_for:
-            there = [one for one in known if self._asks_for(one, asked.label)]
-            if not there:
-                body = written(self.form, rules.answers(asked))
-                there = [issues.open_issue(self.hub, issues.IssueDraft(rules.title(asked), body, (rules.ISSUES,)))]
-            numbers += [one.number for one in there if one.is_open]
-        return tuple(numbers)
+        specs, found = [], []
+        for name in self.main.environments():
+            with attempts.at(name):
+                specs.append(self.main.spec(name))
+        for asked in rules.due({spec.name: spec.config for spec in specs}, now):
+            with attempts.at(asked.label):
+                known = issues.issues(self.hub, rules.ISSUES, state="all")
+                there = [one for one in known if self._asks_for(one, asked.label)]
+                found += there or [issues.open_issue(self.hub, self._draft(asked))]
+        return tuple(one for one in found if one.is_open)
 
     def ask(self, asked: Wanted, *, retry: bool) -> tuple[int, str]:
         """Ask for a version from a terminal, as the form does: the issue's number, and where it stands.
@@ -84,22 +83,26 @@ class Office:
         """
         Rehearsal(self.main, asked).show()
         hub = self.hub
+        if not hub.may_write():
+            raise RefusedError(
+                f"the account of your token may not write to {hub.here.repository}: a new version is not opened.",
+                hint="Ask a maintainer. `--dry-run` shows what would change.",
+            )
 
         def look() -> IssueFacts | None:
             found = issues.issues(hub, rules.ISSUES)
             return next((one for one in found if self._asks_for(one, asked.label)), None)
 
-        def make() -> None:
-            body = written(self.form, rules.answers(asked))
-            with asking(f"open the issue for {asked.label}"):
-                hub.repository.create_issue(rules.title(asked), body, labels=[rules.ISSUES])
-
-        issue = issues.once(hub, look, make)
+        issue = issues.once(hub, look, lambda: issues.new_issue(hub, self._draft(asked)))
         if retry:
             with asking(f"comment on #{issue.number}"):
                 hub.repository.get_issue(issue.number).create_comment("/retry")
         found = ours(hub.comments(issue.number), render.CHECKLIST, hub.here.bot)
         return issue.number, render.stands(found.body) if found else "asked for; the checklist comes in a minute"
+
+    def _draft(self, asked: Wanted) -> issues.IssueDraft:
+        """The issue that the form would make of it."""
+        return issues.IssueDraft(rules.title(asked), written(self.form, rules.answers(asked)), (rules.ISSUES,))
 
     def _asks_for(self, issue: IssueFacts, label: str) -> bool:
         """Whether an issue asks for a version, and by somebody who may: anybody can fill in the form."""
@@ -122,27 +125,39 @@ class Office:
 
     def _asked(self, event: Mapping[str, Any]) -> Attended:
         """A comment: `/retry` on its first line, by somebody who may write."""
-        comment, issue = event["comment"], _issue(event)
+        comment = event["comment"]
         line = str(comment.get("body") or "").replace("\r\n", "\n").split("\n", 1)[0].strip()
         if event.get("action") != "created" or "pull_request" in event["issue"] or line != "/retry":
             return Attended()
+        issue = self._issue(event)
         allowed = may_build(self.hub.permission(str(comment["user"]["login"])))
         self.hub.react(int(comment["id"]), issue.number, "+1" if allowed else "confused")
         return self._one(issue, begin=True, retry=True) if allowed else Attended()
 
-    def _all(self, *, begin: frozenset[int] = frozenset(), retry: bool = False) -> Attended:
-        """Every open issue that was begun, and those in `begin`; one that fails does not keep the others."""
+    def _all(
+        self, *, begin: Sequence[IssueFacts] = (), retry: bool = False, attempts: "Attempts | None" = None
+    ) -> Attended:
+        """Every open issue that was begun, and those in `begin`; one that fails does not keep the others.
+
+        Those in `begin` may have been opened just now, and be in no list yet.
+        """
+        attempts = attempts or Attempts(self.reporter)
         stands: list[tuple[int, str]] = []
-        failed: ConcError | None = None
-        for issue in sorted(issues.issues(self.hub, rules.ISSUES), key=lambda one: one.number):
-            try:
-                stands += self._one(issue, begin=issue.number in begin, retry=retry).stands
-            except ConcError as error:
-                self.reporter.warn(f"#{issue.number}: {error}")
-                failed = error
-        if failed is not None:
-            raise failed
+        found = {one.number: one for one in (*begin, *issues.issues(self.hub, rules.ISSUES))}
+        for number in sorted(found):
+            with attempts.at(f"#{number}"):
+                is_new = number in {one.number for one in begin}
+                stands += self._one(found[number], begin=is_new, retry=retry).stands
+        attempts.settle()
         return Attended(tuple(stands))
+
+    def _issue(self, event: Mapping[str, Any]) -> IssueFacts:
+        """The issue of an event, with the text that the event has, whatever it is edited to afterwards.
+
+        Whether it is open is asked now: the event may have waited in the queue while somebody closed it.
+        """
+        raw = event["issue"]
+        return replace(issues.issue(self.hub, int(raw["number"])), body=str(raw.get("body") or ""))
 
     def _one(self, issue: IssueFacts, *, begin: bool, retry: bool = False) -> Attended:
         if rules.ISSUES not in issue.labels or not issue.is_open:
@@ -177,14 +192,23 @@ class Office:
         return render.twin(label, twins[0]) if twins else ""
 
 
-def _issue(event: Mapping[str, Any]) -> IssueFacts:
-    """The issue as the event has it: that text is acted on, whatever it is edited to afterwards."""
-    raw = event["issue"]
-    return IssueFacts(
-        number=int(raw["number"]),
-        author=str((raw.get("user") or {}).get("login") or ""),
-        title=str(raw.get("title") or ""),
-        body=str(raw.get("body") or ""),
-        is_open=raw.get("state", "open") == "open",
-        labels=tuple(str(one["name"]) for one in raw.get("labels") or ()),
-    )
+@dataclass(slots=True)
+class Attempts:
+    """Things of which one that fails does not keep the others; the last failure is raised at the end."""
+
+    reporter: Reporter
+    failed: ConcError | None = None
+
+    @contextmanager
+    def at(self, what: str) -> Iterator[None]:
+        """Say what fails in the block, and go on behind it."""
+        try:
+            yield
+        except ConcError as error:
+            self.reporter.warn(f"{what}: {error}")
+            self.failed = error
+
+    def settle(self) -> None:
+        """Raise what failed, if anything did."""
+        if self.failed is not None:
+            raise self.failed

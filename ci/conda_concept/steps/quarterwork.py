@@ -12,14 +12,17 @@ from conda_concept.errors import InputError, NetworkError, RefusedError
 from conda_concept.forms import digest
 from conda_concept.github import File, Hub, issues, releases
 from conda_concept.quarter import Building, Progress, Wanted
+from conda_concept.render import pullrequest
 from conda_concept.render import quarter as render
 from conda_concept.repository import Repository, read_text
 from conda_concept.settings import Config
 from conda_concept.spec import read_spec
-from conda_concept.steps.admit import SOLVE_FIRST
+from conda_concept.steps.admit import BEING_SOLVED, SOLVE_FIRST
 
 #: No more steps than these lead from an issue to a wait.
 _MOST = 8
+#: Our comments in the pull request that the checklist leads to.
+_KEYS = ("diff", "build", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Work:
             return replace(there, page=page)
         pull = max(pulls, key=lambda one: one.number)
         comments = hub.comments(pull.number)
-        found = {key: ours(comments, marker(key, asked.environment), hub.here.bot) for key in ("diff", "build")}
+        found = {key: ours(comments, marker(key, asked.environment), hub.here.bot) for key in _KEYS}
         links = {
             key: f"{hub.here.home}/pull/{pull.number}#issuecomment-{one.number}" if one else ""
             for key, one in found.items()
@@ -100,6 +103,8 @@ class Work:
             said=said,
             diff=links["diff"],
             build=links["build"],
+            release=links["release"],
+            published=found["release"] is not None and pullrequest.is_published(found["release"].body),
             trial=render.trial_in(found["build"].body) if found["build"] else None,
             page=page,
         )
@@ -112,9 +117,10 @@ class Work:
             rules.refuse_older(asked, config)
         except InputError as error:
             return error.problems or (error.message,)
-        known = {asked.version, config.version, config.stable, ""}
-        if asked.stable not in known and not releases.commit_of(hub, f"tags/{asked.environment}-{asked.stable}"):
-            return (f"{asked.environment}-{asked.stable}, which is to become stable, was never released",)
+        stable = asked.stable or config.version
+        known = {asked.version, config.stable}
+        if stable not in known and not releases.commit_of(hub, f"tags/{asked.environment}-{stable}"):
+            return (f"{asked.environment}-{stable}, which is to become stable, was never released: it has no tag",)
         return ()
 
     def _config(self, sha: str) -> tuple[str, Config]:
@@ -151,8 +157,11 @@ class Work:
         pull = there.pull
         assert pull is not None, "there is a pull request to solve"  # noqa: S101 - a rule of `following`
         inputs = {"pull_request": str(pull.number), "sha": pull.head_sha, "run": SOLVE_FIRST}
+        pending = f"{BEING_SOLVED}, built and tested."
+        if there.building:  # once more, at somebody's word: its guard refuses what the status says is done
+            self.hub.status(pull.head_sha, "pending", pending)
         self.hub.dispatch("build.yml", self.hub.here.default_branch, inputs)
-        self.hub.status(pull.head_sha, "pending", "Being solved, built and tested.")
+        self.hub.status(pull.head_sha, "pending", pending)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """search: in which releases of the store a package is, at which version, by the locks that the releases keep."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from conda_concept.errors import NotFoundError
@@ -21,11 +21,21 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The hits, newest version first, how many releases were looked at, and those that have no lock to look into."""
+    """The hits, newest version first, how many releases were looked at, and those that have no lock to look into.
+
+    `former` is how many more there are that no alias points at, and were not looked at for that reason.
+    """
 
     hits: tuple[Hit, ...]
     releases: int
     unread: tuple[str, ...] = ()
+    former: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """A sentence about those; empty where there are none."""
+        more = f"{self.former:,} more release{'s' if self.former != 1 else ''} that no alias points at"
+        return f"{more} {'were' if self.former != 1 else 'was'} not looked at: `--all`." if self.former else ""
 
 
 def search(store: Store, pattern: str, *, environment: str = "", former: bool = False) -> Found:
@@ -34,11 +44,14 @@ def search(store: Store, pattern: str, *, environment: str = "", former: bool = 
     Raises `NotFoundError` with the nearest names where none has it.
     """
     state = store.reader.state()
-    wanted, hits, unread, known, looked = pattern.lower(), [], [], set(), 0
+    wanted, hits, unread, known, looked, left = pattern.lower(), [], [], set(), 0, 0
     for standing in state.releases:
         release = standing.release
         names = state.names_of(release)
-        if not standing.complete or not (names or former) or environment not in ("", release.environment):
+        if not standing.complete or environment not in ("", release.environment):
+            continue
+        if not names and not former:
+            left += 1
             continue
         looked += 1
         try:
@@ -48,11 +61,13 @@ def search(store: Store, pattern: str, *, environment: str = "", former: bool = 
             continue
         known |= {one.name for one in packages}
         hits += [Hit(release, tuple(names), one) for one in packages if fnmatchcase(one.name.lower(), wanted)]
+    found = Found((), looked, tuple(unread), left)
     if not hits:
         near = difflib.get_close_matches(wanted, sorted(known), n=5, cutoff=0.6)
         hint = f"The nearest names are {', '.join(near)}." if near else "`conda-concept request` asks for it."
-        raise NotFoundError(f"`{pattern}` is in none of {looked} release{'s' if looked != 1 else ''}.", hint=hint)
+        none = f"`{pattern}` is in none of {looked} release{'s' if looked != 1 else ''}."
+        raise NotFoundError(f"{none} {found.left_out}".rstrip(), hint=hint)
     hits.sort(key=lambda hit: hit.package)
     hits.sort(key=lambda hit: ([int(part) for part in hit.release.version.split(".")], hit.names != ()), reverse=True)
     hits.sort(key=lambda hit: hit.release.environment)
-    return Found(tuple(hits), looked, tuple(unread))
+    return replace(found, hits=tuple(hits))

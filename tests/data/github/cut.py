@@ -12,6 +12,7 @@ from typing import Any
 
 R = "/repos/{owner}/{repo}"
 USED = {
+    R: ["get"],
     f"{R}/pulls": ["get", "post"],
     f"{R}/pulls/{{pull_number}}": ["get", "patch"],
     f"{R}/pulls/{{pull_number}}/files": ["get"],
@@ -23,6 +24,7 @@ USED = {
     f"{R}/actions/runs": ["get"],
     f"{R}/actions/runs/{{run_id}}": ["get"],
     f"{R}/actions/runs/{{run_id}}/artifacts": ["get"],
+    f"{R}/actions/artifacts/{{artifact_id}}/{{archive_format}}": ["get"],
     f"{R}/actions/workflows/{{workflow_id}}": ["get"],
     f"{R}/actions/workflows/{{workflow_id}}/dispatches": ["post"],
     f"{R}/issues": ["get", "post"],
@@ -43,7 +45,9 @@ USED = {
     f"{R}/git/commits/{{commit_sha}}": ["get"],
     f"{R}/git/commits": ["post"],
     f"{R}/git/blobs": ["post"],
+    f"{R}/git/blobs/{{file_sha}}": ["get"],
     f"{R}/git/trees": ["post"],
+    f"{R}/git/trees/{{tree_sha}}": ["get"],
 }
 #: What says nothing about the form of a value. `pattern` and `format` stay.
 NOISE = {"description", "summary", "example", "examples", "title", "externalDocs", "deprecated", "tags", "default"}
@@ -65,6 +69,12 @@ def cleaned(value: Any, *, names: bool = False) -> Any:
     return kept
 
 
+def query(raw: list[dict[str, Any]], components: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an operation's query: name to schema."""
+    given = [components["parameters"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in raw]
+    return {one["name"]: one["schema"] for one in given if one["in"] == "query"}
+
+
 def refs(value: Any) -> set[str]:
     """Every local reference in a value."""
     if isinstance(value, list):
@@ -75,17 +85,24 @@ def refs(value: Any) -> set[str]:
     return own | {ref for item in value.values() for ref in refs(item)}
 
 
-def operation(raw: dict[str, Any]) -> dict[str, Any]:
-    """Body and answers of one operation; parameters are checked by the fake itself."""
+def operation(raw: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """The query, body and answers of one operation. What goes wrong is not described fully, so it is left out."""
     kept = {key: raw[key] for key in ("operationId", "requestBody") if key in raw}
-    good = {code: answer for code, answer in raw["responses"].items() if code.startswith("2")}
-    return {**cleaned(kept), "responses": cleaned(good)}
+    answers = {code: answer for code, answer in raw["responses"].items() if code[0] in "23"}
+    return {
+        **cleaned(kept),
+        "query": cleaned(query(raw.get("parameters", []), components), names=True),
+        "responses": cleaned(answers),
+    }
 
 
 def main(source: str, target: str) -> None:
     """Read, cut, write."""
     whole = json.loads(Path(source).read_text("utf-8"))
-    paths = {path: {how: operation(whole["paths"][path][how]) for how in hows} for path, hows in USED.items()}
+    paths = {
+        path: {how: operation(whole["paths"][path][how], whole["components"]) for how in hows}
+        for path, hows in USED.items()
+    }
     components: dict[str, dict[str, Any]] = {}
     wanted = refs(paths)
     while wanted:

@@ -8,6 +8,8 @@ from typing import Any
 
 from tests.support.fakegithub.state import BOT, Artifact, Comment, Pull, Run, State
 
+#: Bytes of a file that the address of its path still gives; a larger one is to be asked for by its digest.
+MAX_CONTENTS = 1_000_000
 _LEVELS = {"": 0, "none": 0, "read": 1, "write": 2}
 
 
@@ -69,7 +71,6 @@ class Route:
     scope: str
     level: str
     answer: Callable[..., Answer]
-    undescribed: bool = False
 
 
 def _user(login: str) -> dict[str, Any]:
@@ -100,6 +101,14 @@ def _pull(ask: Ask, pull: Pull) -> dict[str, Any]:
         "body": pull.body or None,
         "html_url": f"{ask.url}/{ask.state.name}/pull/{pull.number}",
     }
+
+
+def repository(ask: Ask) -> Answer:
+    """As somebody with the token's rights sees it."""
+    levels = {"pull": "read", "push": "write"}
+    granted = ask.state.tokens[ask.token].get("contents", "read")
+    may = {name: _LEVELS[granted] >= _LEVELS[level] for name, level in levels.items()}
+    return 200, _repo(ask, ask.state.name) | {"permissions": may | {"admin": False}}
 
 
 def pull(ask: Ask, number: str) -> Answer:
@@ -187,6 +196,9 @@ def permission(ask: Ask, login: str) -> Answer:
     return 200, {"permission": found, "role_name": found, "user": None}
 
 
+_TOO_LARGE = {"encoding": "none", "content": ""}
+
+
 def contents(ask: Ask, path: str) -> Answer:
     try:
         facts = ask.state.git("ls-tree", ask.one("ref") or "main", "--", path).split()
@@ -194,13 +206,14 @@ def contents(ask: Ask, path: str) -> Answer:
         raise Refusal(404, "No commit found for the ref") from None
     if not facts:
         raise Refusal(404, "Not Found")
-    data = ask.state.git("cat-file", "blob", facts[2]) + "\n" if facts[1] == "blob" else ""
+    data = ask.state.blob(facts[2]) if facts[1] == "blob" else b""
     kind = "symlink" if facts[0] == "120000" else "file"
-    text = base64.encodebytes(data.encode()).decode()
+    text = base64.encodebytes(data).decode()
     common = {"path": path, "name": path.rpartition("/")[2], "sha": facts[2], "url": f"{ask.base}/contents/{path}"}
     if kind == "symlink":
-        return 200, common | {"type": "symlink", "target": data.strip(), "size": len(data)}
-    return 200, common | {"type": "file", "encoding": "base64", "size": len(data.encode()), "content": text}
+        return 200, common | {"type": "symlink", "target": data.decode(), "size": len(data)}
+    whole = {"encoding": "base64", "content": text} if len(data) <= MAX_CONTENTS else _TOO_LARGE
+    return 200, common | {"type": "file", "size": len(data)} | whole
 
 
 def _run(ask: Ask, run: Run) -> dict[str, Any]:
@@ -327,6 +340,8 @@ def _ref(ask: Ask, name: str, sha: str) -> dict[str, Any]:
 
 def move(ask: Ask, name: str) -> Answer:
     old, new = ask.state.git("rev-parse", f"refs/{name}"), ask.body["sha"]
+    if ask.state.rules.get(name.removeprefix("heads/"), ask.token) != ask.token:
+        raise Refusal(422, "Repository rule violations found\n\nChanges must be made through a pull request.\n\n")
     if ask.state.git("merge-base", old, new) != old and not ask.body.get("force"):
         raise Refusal(422, "Update is not a fast forward")
     ask.state.git("update-ref", f"refs/{name}", new, old)
@@ -367,6 +382,30 @@ def git_commit(ask: Ask, sha: str) -> Answer:
     return 200, {"sha": sha, "message": message, "tree": facts, "url": f"{ask.base}/git/commits/{sha}"}
 
 
+def blob(ask: Ask, sha: str) -> Answer:
+    try:
+        data = ask.state.blob(sha)
+    except LookupError:
+        raise Refusal(404, "Not Found") from None
+    text = base64.encodebytes(data).decode()
+    known = {"sha": sha, "url": f"{ask.base}/git/blobs/{sha}", "size": len(data)}
+    return 200, known | {"encoding": "base64", "content": text}
+
+
+def tree(ask: Ask, sha: str) -> Answer:
+    try:
+        deep = ["-r", "-t"] if ask.one("recursive") else []
+        lines = ask.state.git("ls-tree", "-z", *deep, f"{sha}^{{tree}}").split("\0")[:-1]
+    except LookupError:
+        raise Refusal(404, "Not Found") from None
+    entries = []
+    for line in lines:
+        facts, path = line.split("\t", 1)
+        mode, kind, one = facts.split()
+        entries.append({"mode": mode, "type": kind, "sha": one, "path": path, "url": f"{ask.base}/git/{kind}s/{one}"})
+    return 200, {"sha": sha, "url": f"{ask.base}/git/trees/{sha}", "truncated": False, "tree": entries}
+
+
 def new_blob(ask: Ask) -> Answer:
     sha = ask.state.git("hash-object", "-w", "--stdin", stdin=ask.body["content"].encode())
     return 201, {"sha": sha, "url": f"{ask.base}/git/blobs/{sha}"}
@@ -388,6 +427,7 @@ def new_commit(ask: Ask) -> Answer:
 
 
 ROUTES = (
+    Route("GET", r"", "metadata", "read", repository),
     Route("GET", r"/pulls", "pull-requests", "read", pulls),
     Route("POST", r"/pulls", "pull-requests", "write", new_pull),
     Route("GET", r"/pulls/(\d+)", "pull-requests", "read", pull),
@@ -401,7 +441,7 @@ ROUTES = (
     Route("GET", r"/actions/runs/(\d+)", "actions", "read", run),
     Route("GET", r"/actions/runs", "actions", "read", runs),
     Route("GET", r"/actions/runs/(\d+)/artifacts", "actions", "read", artifacts),
-    Route("GET", r"/actions/artifacts/(\d+)/zip", "actions", "read", archive, undescribed=True),
+    Route("GET", r"/actions/artifacts/(\d+)/zip", "actions", "read", archive),
     Route("GET", r"/actions/workflows/([^/]+)", "actions", "read", workflow),
     Route("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", "write", dispatch),
     Route("GET", r"/issues/(\d+)/comments", "talk", "read", comments),
@@ -414,6 +454,8 @@ ROUTES = (
     Route("PATCH", r"/git/refs/(.+)", "contents", "write", move),
     Route("DELETE", r"/git/refs/(.+)", "contents", "write", drop_ref),
     Route("GET", r"/git/commits/([0-9a-f]{40})", "contents", "read", git_commit),
+    Route("GET", r"/git/blobs/([0-9a-f]{40})", "contents", "read", blob),
+    Route("GET", r"/git/trees/([0-9a-f]{40})", "contents", "read", tree),
     Route("POST", r"/git/blobs", "contents", "write", new_blob),
     Route("POST", r"/git/trees", "contents", "write", new_tree),
     Route("POST", r"/git/commits", "contents", "write", new_commit),

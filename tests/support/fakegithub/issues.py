@@ -59,11 +59,15 @@ def issues(ask: Ask) -> Answer:
         and creator in ("", one["user"]["login"])
         and labels <= {label["name"] for label in one["labels"]}
     ]
+    if ask.state.unlisted and ask.state.issues:
+        ask.state.unlisted -= 1
+        kept = [one for one in kept if one["number"] != max(ask.state.issues)]
     return 200, sorted(kept, key=lambda one: one["number"], reverse=ask.one("direction") != "asc")
 
 
 def new_issue(ask: Ask) -> Answer:
     made = ask.state.open_issue(BOT, str(ask.body["title"]), _checked(ask.body), ask.body.get("labels", ()))
+    ask.state.unlisted = ask.state.late_lists
     return 201, _issue(ask, made)
 
 

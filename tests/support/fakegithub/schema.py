@@ -50,6 +50,26 @@ def answer_schema(method: str, path: str, status: int) -> dict[str, Any] | None:
     return _json(found["responses"].get(str(status))) if found else None
 
 
+def answers(method: str, path: str, status: int) -> bool:
+    """Whether that is a status that is described, of those of an answer that is no error."""
+    found = operation(method, path)
+    return found is None or str(status) in found["responses"]
+
+
+def query_problems(method: str, path: str, query: dict[str, list[str]]) -> list[str]:
+    """What of a request's query is not as described."""
+    found = operation(method, path)
+    if found is None:
+        return []
+    known = found["query"]
+    wrong = [f"{name} is no parameter" for name in query if name not in known]
+    for name, (value, *_) in query.items():
+        if name in known:
+            number = resolve(known[name]).get("type") == "integer" and value.isdecimal()
+            wrong += [f"{name}{one}" for one in problems(known[name], int(value) if number else value)]
+    return wrong
+
+
 def _json(part: dict[str, Any] | None) -> dict[str, Any] | None:
     part = resolve(part) if part else None
     content = (part or {}).get("content", {})

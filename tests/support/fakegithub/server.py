@@ -14,8 +14,8 @@ from tests.support.fakegithub import issues, releases, schema
 from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
 from tests.support.fakegithub.state import State
 
-#: GitHub's own limits, which the description does not say.
-MAX_BODY = 65_536
+#: Requests in an hour with the token of a job.
+HOURLY = 1000
 #: Seconds: longer than the tests' clients wait.
 SILENCE = 3.0
 
@@ -47,6 +47,10 @@ class FakeGitHub:
     faults: list[Fault] = field(default_factory=list)
     #: So many writes are still done; then nothing is answered any more, as for a runner that dies. Negative: for ever.
     life: int = -1
+    #: How many requests are left of this hour. Who asks without one is told to wait, and then a new hour begins.
+    left: int = HOURLY
+    #: How often that was said.
+    exceeded: int = 0
     #: Called before a request is answered: (method, path) -> None. A head that moves between two calls.
     before: Callable[[str, str], None] = lambda method, path: None  # noqa: ARG005 - does nothing
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -140,16 +144,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(502, {"message": "Bad gateway"}, {})
             return
         fake.life -= 1 if method != "GET" and fake.life > 0 else 0
+        if fake.left == 0:
+            fake.left, fake.exceeded = HOURLY, fake.exceeded + 1
+            self._json(*_EXCEEDED)
+            return
+        fake.left -= 1
         fault = self._fault(fake, method, path, "before", "secondary", "forbidden", "rate")
         if fault:
-            kinds = {
-                "before": (502, "Bad gateway", {}),
-                "secondary": (403, "You have exceeded a secondary rate limit.", {"Retry-After": "0"}),
-                "forbidden": (403, "Resource not accessible by integration", {}),
-                "rate": (403, "API rate limit exceeded", {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}),
+            slower = {"message": "You have exceeded a secondary rate limit."}
+            kinds: dict[str, tuple[int, dict[str, str], dict[str, str]]] = {
+                "before": (502, {"message": "Bad gateway"}, {}),
+                "secondary": (403, slower, {"Retry-After": "0"}),
+                "forbidden": (403, {"message": "Resource not accessible by integration"}, {}),
+                "rate": _EXCEEDED,
             }
-            status, words, headers = kinds[fault.kind]
-            self._json(status, {"message": words}, headers)
+            self._json(*kinds[fault.kind])
             return
         try:
             status, value, headers = self._route(fake, ask)
@@ -168,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self._fault(fake, method, path, "after"):
             self._json(502, {"message": "Bad gateway"}, {})
             return
+        if not schema.answers(method, path, status):
+            fake.invalid.append(f"{method} {path} -> {status} is not described")
         if status in (200, 201):
             described = schema.answer_schema(method, path, status)
             value = schema.filled(described, value)
@@ -180,14 +191,17 @@ class _Handler(BaseHTTPRequestHandler):
             found = re.fullmatch(f"/repos/{re.escape(ask.state.name)}{route.pattern}", ask.path)
             if found and route.method == ask.method:
                 ask.allow(route.scope, route.level)
-                if schema.operation(ask.method, ask.path) is None and not route.undescribed:
+                if schema.operation(ask.method, ask.path) is None:
                     fake.invalid.append(f"{ask.method} {ask.path} is not described")
+                asked = schema.query_problems(ask.method, ask.path, ask.query)
+                fake.invalid += [f"{ask.method} {ask.path} ?- {one}" for one in asked]
                 # PyGithub sends labels as a bare list, which GitHub takes and does not describe.
                 body = {"labels": ask.body} if isinstance(ask.body, list) else ask.body
                 wrong = schema.problems(schema.body_schema(ask.method, ask.path), body) if body else []
                 fake.invalid += [f"{ask.method} {ask.path} <- {one}" for one in wrong]
                 answer = route.answer(ask, *found.groups())
                 return self._paged(ask, answer) if isinstance(answer[1], list) else (*answer, {})
+        fake.invalid.append(f"{ask.method} {ask.path} is nothing that this fake has")
         raise Refusal(404, f"Not Found: {ask.method} {ask.path}")
 
     def _paged(self, ask: Ask, answer: tuple[int, Any]) -> tuple[int, Any, dict[str, str]]:
@@ -214,6 +228,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+
+_EXCEEDED = (
+    403,
+    {"message": "API rate limit exceeded"},
+    {"X-RateLimit-Limit": str(HOURLY), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"},
+)
 
 
 def _json(raw: bytes) -> Any:

@@ -112,10 +112,15 @@ class State:
     #: So many of the next uploads break off, and leave what GitHub leaves then.
     broken_uploads: int = 0
     lost_assets: int = 0
+    #: So many lists of issues do not show one that was opened just before: GitHub's lists may lag behind.
+    late_lists: int = 0
+    unlisted: int = 0
     statuses: list[dict[str, str]] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Branches with a rule, and the one token whose account it lets through.
+    rules: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def make(cls, folder: Path, name: str = "climate/environments") -> "State":
@@ -134,6 +139,14 @@ class State:
         if done.returncode:
             raise LookupError(done.stderr.decode(errors="replace"))
         return done.stdout.decode("utf-8", errors="replace").rstrip("\n")
+
+    def blob(self, sha: str) -> bytes:
+        """The bytes of a file in Git."""
+        argv = ["git", "-C", str(self.git_dir), "cat-file", "blob", sha]
+        done = subprocess.run(argv, env=CLEAN, capture_output=True, check=False)
+        if done.returncode:
+            raise LookupError(done.stderr.decode(errors="replace"))
+        return done.stdout
 
     def commit(self, branch: str, files: dict[str, str | None], message: str = "Change", *, start: str = "") -> str:
         """A commit at the end of `branch` (made at `start` if it is not there); a file of None is taken away."""
