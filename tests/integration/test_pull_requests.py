@@ -336,7 +336,7 @@ def test_what_a_newer_commit_no_longer_touches_is_superseded(desk: Desk) -> None
     assert "no comment here says yet" in desk.say(pull, "maintainer", f"/build {pull.head_sha}")[1]
 
 
-@pytest.mark.parametrize("file", [SITE, "ci/conda_concept/templates/launcher.sh", "environments/tiny/tests/test_x.py"])
+@pytest.mark.parametrize("file", [SITE, "ci/conda_concept/templates/launcher.sh", "environments/tiny/hooks/a.sh"])
 def test_what_is_taken_only_after_the_merge_is_not_built_before(desk: Desk, file: str) -> None:
     pull = desk.state.open_pull("maintainer", {file: "# new\n"})
     done = desk.report(pull, desk.pushed(pull))

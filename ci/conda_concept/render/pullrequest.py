@@ -149,7 +149,7 @@ def after_the_merge() -> str:
     """What happens next where nothing of a pull request can be built before it is merged."""
     return (
         "**Next:** there is nothing to build before the merge, because what changes here is taken from the main branch "
-        "only. After the merge it is built with the same packages, tested, and published if it passes."
+        "only. After the merge it is built with the same packages if anything in it differs, tested, and published."
     )
 
 

@@ -27,8 +27,9 @@ from conda_concept.render.diff import Heading
 from conda_concept.steps.accept import UNFINISHED, Desk, line
 from conda_concept.steps.diff import compare
 
-#: Reasons why an environment is touched of which a build before the merge takes something; all else is main's.
-_TAKEN = frozenset({"spec", "config", "lock"})
+#: Reasons why an environment is touched after which it is built before the merge. All else (a site file, templates,
+#: hooks) is main's until then, and such a build would be what is published already; of tests, the build's comment says.
+_BUILT = frozenset({"spec", "config", "lock", "tests"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class Report:
             return _Spoken(part.name, "refused", render.refused(part.name, str(error), heading))
         diffs = compare(accepted.before, accepted.lock, spec, self.now)
         notes = (*part.notes, *context.machinery, *self._behind(part.name, proposal))
-        if not context.touched[part.name] & _TAKEN and not any(diff.changes for diff in diffs):
+        if not context.touched[part.name] & _BUILT and not any(diff.changes for diff in diffs):
             heading = replace(heading, next_step=render.after_the_merge(), notes=notes)
             return _Spoken(part.name, "later", render.changes(part.name, heading, diffs))
         step = render.next_step(self.pull.head_sha, accepted.widened, trusted=context.trusted)
