@@ -33,9 +33,11 @@ def enter(*, cut_network: bool, read_only: list[str]) -> set[str]:
     """Move this process into namespaces of its own and say what they give: "network", "read-only", or less.
 
     "network": there is no network but loopback. "read-only": nothing below these folders can be changed from here,
-    also not by a process that owns them. Where the kernel allows only the one, it is that one.
+    also not by a process that owns them; those that are not there, or cannot be seen, are passed over. Where the
+    kernel allows only the one, it is that one.
     """
-    wishes = [(cut_network, read_only), (cut_network, []), (False, read_only)]
+    closed = [folder for folder in read_only if os.path.isdir(folder)]
+    wishes = [(cut_network, closed), (cut_network, []), (False, closed)]
     for network, folders in wishes:
         if (network or folders) and _works(network, folders):
             _enter(network, folders)

@@ -131,6 +131,7 @@ class Probe:
             tuple(_words(request.get("foreign"))),
             tuple(_words(request.get("host_folders"))),
             _pairs(request.get("host_links")),
+            tuple(_words(request.get("host_software"))),
         )
         for owner in chosen(prefix, wanted):
             for result in checker.all_of(owner):
@@ -201,11 +202,13 @@ def _environment(request: dict[str, object]) -> dict[str, str]:
 
 
 def _scratch() -> str:
-    """A folder of our own, wherever there is room for one."""
+    """A folder of our own, wherever there is room for one: not in what was made read-only for the tests."""
     for parent in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):  # noqa: S108 - looked for, made unguessable
         if parent and os.path.isdir(parent) and os.access(parent, os.W_OK):
             return tempfile.mkdtemp(prefix="conda-concept-", dir=parent)
-    raise OSError("there is no folder for temporary files: bind /tmp into the container")
+    raise OSError(
+        "there is no folder for temporary files: bind /tmp into the container, and give the site another scratch"
+    )
 
 
 def main(request: dict[str, object]) -> None:

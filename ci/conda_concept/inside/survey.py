@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.machinery
 import json
 import os
@@ -81,7 +82,8 @@ def _pip_owners(prefix: str, owned: set[str]) -> list[Owner]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if not name.endswith(".dist-info") or f"{site}/{name}/METADATA" in owned:
             continue
-        files = [os.path.normpath(f"{site}/{line.rsplit(',', 2)[0]}") for line in lines_of(f"{folder}/{name}/RECORD")]
+        rows = csv.reader(lines_of(f"{folder}/{name}/RECORD"))
+        files = [os.path.normpath(f"{site}/{row[0]}") for row in rows if row]
         project, _, version = name[: -len(".dist-info")].partition("-")
         record: dict[str, object] = {"name": f"pip:{project}", "version": version, "build": "", "depends": []}
         found.append(

@@ -1,5 +1,7 @@
 """test, as a subcommand means it: a release of a store is tested, and the verdict is kept beside it."""
 
+import os
+import pwd
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from conda_concept.model import Release, ReleaseRecord, Spec
 from conda_concept.record import verdict_to_text
 from conda_concept.render.carry import host_programs
 from conda_concept.results import TestReport
+from conda_concept.settings import PbsExecutor, Site
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
 from conda_concept.testing.declared import from_json
@@ -98,12 +101,24 @@ def _subject(record: ReleaseRecord, spec: Spec, edges: Edges, own_tests: Mapping
         own_tests=own_tests,
         foreign=("conda-concept-build-",),
         host_folders=edges.store.site.host_libraries,
+        host_software=tuple(edges.store.site.host_software.values()),
         host_commands=spec.config.host_commands,
         overrides=_scripts(record, spec),
         integration=record.integration,
-        protected=(edges.store.site.root,),
+        protected=protected(edges.store.site),
         mpi_run=edges.store.site.mpi_run,
     )
+
+
+def protected(site: Site) -> tuple[str, ...]:
+    """What no test may change, though the account that runs it may: all that releases are, or are made from.
+
+    Besides the store: archives and unpacked packages, trees of builds, orders and results of jobs, and the account's
+    own home, which says what its next login does.
+    """
+    jobs = site.executor.folder if isinstance(site.executor, PbsExecutor) else None
+    home = "" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_dir
+    return tuple(folder for folder in (site.root, site.cache, site.scratch, jobs, home) if folder and folder != "/")
 
 
 def _scripts(record: ReleaseRecord, spec: Spec) -> tuple[str, ...]:

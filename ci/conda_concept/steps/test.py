@@ -32,10 +32,11 @@ class Subject:
 
     `own_tests` are the environment's own test files (path below its `tests/` -> text), `declared` what packages say
     about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
-    `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
-    commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
-    though its user could: the store, for whoever owns it (the prefix always is one). `mpi_run` starts ranks.
-    `integration` is how the image was fitted to its host.
+    `host_folders` where libraries of the host may come from beside glibc's, `host_software` the host's software that
+    stands in for packages (an MPI), `host_commands` and `overrides` the commands that config leaves to the host or
+    replaces by scripts. `protected` are folders that no test may change though its user could: the store and what
+    releases are made from, for whoever owns them (the prefix always is one). `mpi_run` starts ranks. `integration` is
+    how the image was fitted to its host.
     """
 
     release: str
@@ -47,6 +48,7 @@ class Subject:
     own_tests: Mapping[str, str] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
     host_folders: tuple[str, ...] = ()
+    host_software: tuple[str, ...] = ()
     host_commands: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ def test(
         {
             "foreign": subject.foreign,
             "host_folders": subject.host_folders,
+            "host_software": subject.host_software,
             "read_only": [subject.interpreter.prefix, *subject.protected],
             "removed": [path for _, paths in made.removed for path in paths if path not in made.scripts],
             "host_links": {link.path: link.target for link in made.replaced if link.path not in made.scripts},
@@ -181,7 +184,7 @@ class _Campaign:
 
     def _ranks(self) -> list[TestResult]:
         subject = self.subject
-        return run_ranks(subject.own_tests, subject.mpi_run, subject.interpreter, self.config)
+        return run_ranks(subject.own_tests, subject.mpi_run, subject.interpreter, self.config, subject.protected)
 
     def _consistency(self, survey: Survey) -> list[TestResult]:
         results = [

@@ -1,7 +1,8 @@
 """The environment's MPI tests: each program below its `tests/mpi/` is started as several ranks by the site's own MPI.
 
 Ranks are started from outside, through the launcher, as a job does it; so these tests are the only ones that run on
-the host, as the ordinary user, with the host's network.
+the host, as the ordinary user, with the host's network. What no test may change is read-only for them too, where the
+host's user namespaces and its container go together; a note says where they do not.
 """
 
 import shutil
@@ -13,17 +14,27 @@ from tempfile import mkdtemp
 
 from conda_concept.errors import ToolError
 from conda_concept.results import TestResult, matching, time_limit
-from conda_concept.run import run
+from conda_concept.run import find_tool, run
 from conda_concept.settings import TestsConfig
 from conda_concept.testing.probe import Interpreter, drop_to
 
 _LAST_LINES = 40
+#: Seconds for the start of an interpreter that does nothing, on a busy node.
+_TRIAL = 120.0
+OPEN = "ran with the site's folders as they are: a container does not start where they are read-only"
 
 
 def run_ranks(
-    files: Mapping[str, str], start: Sequence[str], interpreter: Interpreter, config: TestsConfig
+    files: Mapping[str, str],
+    start: Sequence[str],
+    interpreter: Interpreter,
+    config: TestsConfig,
+    protected: Sequence[str] = (),
 ) -> list[TestResult]:
-    """One result a program; `start` is how the site starts ranks (`mpirun -n 4`), nothing runs where that is empty."""
+    """One result a program; `start` is how the site starts ranks (`mpirun -n 4`), nothing runs where that is empty.
+
+    `protected` are folders that the ranks may not change, whoever owns them.
+    """
     programs = sorted(name for name in files if name.startswith("mpi/") and name.endswith(".py"))
     if not programs:
         return []
@@ -34,9 +45,35 @@ def run_ranks(
     folder = Path(mkdtemp(prefix="conda-concept-mpi-", dir="/tmp"))
     try:
         _write(folder, files, interpreter)
-        return [_one(test, [*start, *interpreter.argv, str(folder / test.name)], interpreter, config) for test in tests]
+        before, note = _starters(interpreter, folder, protected)
+        words = [*before, *start, *interpreter.argv]
+        results = [_one(test, [*words, str(folder / test.name)], interpreter, config) for test in tests]
+        return [one if one.outcome == "skipped" else replace(one, note=note) for one in results]
     finally:
         shutil.rmtree(folder)
+
+
+def _starters(interpreter: Interpreter, folder: Path, protected: Sequence[str]) -> tuple[list[str], str]:
+    """The words before the ranks' command: another user's, and the read-only folders where that works; else a note.
+
+    A set-uid container does not start in a user namespace. What else may be wrong with it is the tests' to find.
+    """
+    drop = drop_to(*interpreter.user) if interpreter.user is not None else []
+    if not protected:
+        return drop, ""
+    closed = [word for one in protected for word in ("--ro-bind-try", one, one)]
+    shield = [*drop, str(find_tool("bwrap")), "--dev-bind", "/", "/", *closed, "--bind", str(folder), str(folder), "--"]
+    # As they are first: that mounts the image, which cannot be done from a user namespace.
+    works = _starts(drop, interpreter) and _starts(shield, interpreter)
+    return (shield, "") if works else (drop, OPEN)
+
+
+def _starts(before: Sequence[str], interpreter: Interpreter) -> bool:
+    try:
+        words = [*before, *interpreter.argv, "-c", "pass"]
+        return run(words, env=interpreter.environment, timeout=_TRIAL, check=False).returncode == 0
+    except ToolError:
+        return False
 
 
 def _write(folder: Path, files: Mapping[str, str], interpreter: Interpreter) -> None:
@@ -54,12 +91,12 @@ def _one(test: TestResult, words: Sequence[str], interpreter: Interpreter, confi
     unwanted = matching(config.skip, test.title)
     if unwanted is not None:
         return _skipped(test, unwanted.reason)
-    drop = drop_to(*interpreter.user) if interpreter.user is not None else []
     started = time.monotonic()
-    environment = {**interpreter.environment, "HOME": str(Path(words[-1]).parent)}
+    home = str(Path(words[-1]).parent)
+    environment = {**interpreter.environment, "HOME": home, "TMPDIR": home}
     limit = time_limit(config, test.title)
     try:
-        done = run([*drop, *words], env=environment, timeout=limit, check=False)
+        done = run(words, env=environment, timeout=limit, check=False)
     except ToolError as error:
         seconds = time.monotonic() - started
         if seconds >= limit:
