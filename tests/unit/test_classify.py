@@ -80,7 +80,7 @@ def test_an_answer_that_is_no_answer_is_never_a_pass(raw: dict[str, Any]) -> Non
     [
         (facts(said=""), "passed"),
         (facts(said="", status=1), "fails"),
-        (facts(said="", status=127), "skipped"),
+        (facts(said="", status=127), "fails"),
         (facts(said="", status=-11), "crash"),
         (facts(said="", status=-6, ended="timeout"), "hang"),
         (facts(said="", left=["x"]), "processes"),
@@ -88,6 +88,27 @@ def test_an_answer_that_is_no_answer_is_never_a_pass(raw: dict[str, Any]) -> Non
 )
 def test_commands_are_judged_by_their_status(raw: dict[str, Any], outcome: str) -> None:
     assert command_result(IMPORT, raw).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("tail", "outcome"),
+    [
+        ("sh: 1: octave: not found\n", "skipped"),
+        ("fine so far\nbash: line 2: octave: command not found\n", "skipped"),
+        ("bash: line 2: thing: command not found\n", "fails"),  # its own
+        ("bash: line 1: octave: command not found\nbash: line 2: thing: command not found\n", "fails"),
+        ("bash: line 1: /p/bin/octave: No such file or directory\n", "fails"),
+        ("sh: 1: /p/bin/octave: not found\n", "fails"),
+        ("/usr/bin/env: 'octave': No such file or directory\n", "fails"),
+        ("thing: error while loading shared libraries: libz.so.9: cannot open shared object file\n", "library"),
+        ("nothing to say about it\n", "fails"),
+    ],
+)
+def test_a_script_is_skipped_only_for_a_command_that_the_environment_never_had(tail: str, outcome: str) -> None:
+    raw = facts(said="", status=127, tail=tail)
+    assert command_result(IMPORT, raw, {"thing"}).outcome == outcome
+    assert command_result(IMPORT, raw, {"thing"}, ran_before=True).failed, "it was there in the published release"
+    assert command_result(IMPORT, facts(said="", status=1, tail=tail)).outcome != "skipped"
 
 
 def test_detail_is_the_tests_own_last_lines() -> None:

@@ -7,6 +7,7 @@ import importlib.machinery
 import json
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -233,6 +234,7 @@ def survey(prefix: str) -> dict[str, object]:
             "files": len(owner.files),
             "modules": modules_of(owner, prefix),
             "dists": dists_of(owner, prefix),
+            "commands": [path[len("bin/") :] for path in owner.files if path.startswith("bin/")],
         }
         for owner in found
     ]
@@ -267,5 +269,6 @@ def _python(prefix: str) -> dict[str, object]:
         "prefix": sys.prefix,
         "asked": prefix,
         "uid": os.geteuid(),
+        "shell": shutil.which("bash") or "/bin/sh",
         "markers": markers,
     }

@@ -6,7 +6,7 @@ Pure, so that every way for a test to end has a unit test of its own.
 import ast
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from conda_concept.results import Outcome, TestResult
@@ -18,6 +18,12 @@ _DISPLAY = re.compile(
     re.IGNORECASE,
 )
 _LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file|undefined symbol|version `\S+' not found")
+#: What a shell ends with when there is no such command; the loader too, and env(1).
+_NO_SUCH_COMMAND = 127
+#: How the loader says that a program cannot start.
+_LOADER = re.compile(r"error while loading shared libraries: .*")
+#: How bash and dash say that there is no such command; a name with a slash is a file, and not meant here.
+_NO_COMMAND = re.compile(r"^\S+: (?:line )?\d+: ([^\s/]+): (?:command )?not found$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +150,26 @@ def _finished(facts: Facts, expected_file: str) -> tuple[Outcome, str]:
     return "passed", ""
 
 
-def command_result(test: TestResult, raw: Mapping[str, object]) -> TestResult:
-    """The result of a command or script: its exit status, within the same limits."""
+def command_result(
+    test: TestResult, raw: Mapping[str, object], present: Collection[str] = (), *, ran_before: bool = False
+) -> TestResult:
+    """The result of a command or script: its exit status, within the same limits.
+
+    `present` are the commands that the environment's packages own, `ran_before` says that the test passed in the
+    published release: neither may be missing now.
+    """
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _status(facts)
+    if outcome == "fails" and not ran_before and (needed := _foreign_commands(facts, present)):
+        # What packages ask for beside themselves is not ours to install.
+        outcome, message = "skipped", f"needs {', '.join(needed)}, not in the environment"
     return _measured(test, facts, outcome, message)
+
+
+def _foreign_commands(facts: Facts, present: Collection[str]) -> list[str]:
+    """The commands that were not there, if that is how it ended and the environment owns none of them."""
+    missing = sorted(set(_NO_COMMAND.findall(facts.tail))) if facts.status == _NO_SUCH_COMMAND else []
+    return [] if set(missing) & set(present) else missing
 
 
 def _measured(test: TestResult, facts: Facts, outcome: Outcome, message: str) -> TestResult:
@@ -164,9 +185,11 @@ def _status(facts: Facts) -> tuple[Outcome, str]:
         return "passed", ""
     if facts.status is not None and facts.status < 0:
         return "crash", _signal_name(-facts.status)
-    # 127: the shell found no such command. What packages ask for beside themselves is not ours to install.
-    if facts.status == 127:
-        return "skipped", "needs a command that is not in the environment"
+    unloaded = _LOADER.search(facts.tail)
+    if unloaded is not None:
+        return "library", unloaded.group()
+    if facts.status == _NO_SUCH_COMMAND:
+        return "fails", "a command is not there (exit status 127)"
     return "fails", f"exit status {facts.status}"
 
 

@@ -7,13 +7,13 @@ host's user namespaces and its container go together; a note says where they do 
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
 from conda_concept.errors import ToolError
-from conda_concept.results import TestResult, matching, time_limit
+from conda_concept.results import TestResult, matching, skipped, time_limit
 from conda_concept.run import find_tool, run
 from conda_concept.settings import TestsConfig
 from conda_concept.testing.probe import Interpreter, drop_to
@@ -30,17 +30,20 @@ def run_ranks(
     interpreter: Interpreter,
     config: TestsConfig,
     protected: Sequence[str] = (),
+    only: Collection[str] | None = None,
 ) -> list[TestResult]:
     """One result a program; `start` is how the site starts ranks (`mpirun -n 4`), nothing runs where that is empty.
 
-    `protected` are folders that the ranks may not change, whoever owns them.
+    `protected` are folders that the ranks may not change, whoever owns them; `only` are the titles to run.
     """
     programs = sorted(name for name in files if name.startswith("mpi/") and name.endswith(".py"))
-    if not programs:
-        return []
     tests = [TestResult("mpi", name.removeprefix("mpi/"), "not run") for name in programs]
+    tests = [test for test in tests if only is None or test.title in only]
+    if not tests:
+        return []
     if not start:
-        return [_skipped(test, "the site file does not say how ranks are started (`mpi_run`)") for test in tests]
+        why = "the site file does not say how ranks are started (`mpi_run`)"
+        return [replace(test, outcome="skipped", message=why) for test in tests]
     # Below /tmp, which every runtime shows inside; $TMPDIR may be closed to the ordinary user.
     folder = Path(mkdtemp(prefix="conda-concept-mpi-", dir="/tmp"))
     try:
@@ -90,7 +93,7 @@ def _write(folder: Path, files: Mapping[str, str], interpreter: Interpreter) -> 
 def _one(test: TestResult, words: Sequence[str], interpreter: Interpreter, config: TestsConfig) -> TestResult:
     unwanted = matching(config.skip, test.title)
     if unwanted is not None:
-        return _skipped(test, unwanted.reason)
+        return skipped(test, unwanted)
     started = time.monotonic()
     home = str(Path(words[-1]).parent)
     environment = {**interpreter.environment, "HOME": home, "TMPDIR": home}
@@ -108,7 +111,3 @@ def _one(test: TestResult, words: Sequence[str], interpreter: Interpreter, confi
         return replace(test, outcome="passed", seconds=seconds)
     message = f"ended with status {done.returncode}"
     return replace(test, outcome="fails", message=message, detail=detail, seconds=seconds)
-
-
-def _skipped(test: TestResult, why: str) -> TestResult:
-    return replace(test, outcome="skipped", message=why)
