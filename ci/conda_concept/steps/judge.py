@@ -2,20 +2,26 @@
 
 import os
 import pwd
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
-from conda_concept.errors import IntegrityError
+from conda_concept.errors import GateError, IntegrityError
+from conda_concept.identity import tests_digest
 from conda_concept.lockfile import loads
-from conda_concept.model import Release, ReleaseRecord, Spec
-from conda_concept.record import verdict_to_text
+from conda_concept.model import Release, ReleaseRecord, Spec, Verdict
+from conda_concept.progress import Reporter
+from conda_concept.record import parse_release, verdict_to_text
 from conda_concept.render.carry import host_programs
-from conda_concept.results import TestReport
+from conda_concept.results import TestReport, stale_expectations
 from conda_concept.settings import PbsExecutor, Site
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.test import Resources, Subject, test
+from conda_concept.store.door import explained
 from conda_concept.testing.declared import from_json
 from conda_concept.testing.junit import read_junit
 from conda_concept.testing.probe import Interpreter, activated, ordinary_user
@@ -35,26 +41,49 @@ def judge(
 ) -> Judged:
     """Test a release and keep `tests.xml` and the verdict beside it, also where they say no.
 
-    What has passed is not tested again (`again`: it is), because the verdict is bound to the image's digest. What has
-    failed is: the reason may have been the machine, or the tests.
-    The baseline is what the release's label, or else its environment's stable name, points at. `own_tests` are the
-    environment's own test files where the checkout is not at hand.
+    What has passed is not tested again (`again`: it is), because the verdict is bound to the image's digest, and to
+    what it was asked: the environment's own tests and its expectations. What has failed is tested again: the reason
+    may have been the machine. The baseline is what the release's label, or else its environment's stable name, points
+    at. `own_tests` are the environment's own test files where the checkout is not at hand.
+
+    An interrupt leaves what there was below the site's scratch, says where, and goes on to the caller: an incomplete
+    result lets nothing through, so what was known before of these bytes stays.
     """
     store = edges.store
     record = store.reader.record(release)
-    passed = None if again else known(release, record, edges)
+    own = edges.repository.tests(spec.name) if own_tests is None else own_tests
+    passed = None if again else known(record, spec, own, edges)
     if passed is not None:
         edges.reporter.say(f"{release} has passed its tests before: nothing to test")
         return Judged(record, passed, already=True)
-    with tempfile.TemporaryDirectory(prefix="conda-concept-tests-") as folder:
-        out = Path(folder) / "tests.xml"
-        own = edges.repository.tests(spec.name) if own_tests is None else own_tests
-        subject, baseline = _subject(record, spec, edges, own), _baseline(release, edges)
-        # An interrupted run goes on to the caller from here; its incomplete result lets nothing through, so it is
-        # not kept, and what was known before of these bytes stays.
+    subject, baseline = _subject(record, spec, edges, own), _baseline(release, edges)
+    with _kept_if_interrupted(Path(store.site.scratch), edges.reporter) as out:
         report = test(subject, spec.config.tests, Resources(edges.workers), baseline, out, edges.reporter)
-        store.write_verdict(release, verdict_to_text(report.verdict).encode(), out.read_bytes())
+        data = out.read_bytes()
+    asked = tests_digest(spec.config.tests, own)
+    verdict = replace(report.verdict, report_sha256=sha256(data).hexdigest(), tests_sha256=asked)
+    store.write_verdict(release, verdict_to_text(verdict).encode(), data)
     return Judged(record, report, already=False)
+
+
+@contextmanager
+def _kept_if_interrupted(scratch: Path, reporter: Reporter) -> Iterator[Path]:
+    """Where the results of one run go; after an interrupt the file stays, if there is one, and we say where."""
+    with explained(f"write test results below {scratch}"):
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix="conda-concept-tests-", dir=scratch))
+    out = folder / "tests.xml"
+    kept = False
+    try:
+        yield out
+    except KeyboardInterrupt:
+        kept = out.exists()
+        if kept:
+            reporter.warn(f"the tests were interrupted: there is no verdict, and what there was by then is in {out}")
+        raise
+    finally:
+        if not kept:
+            rmtree(folder)
 
 
 def published(release: Release, edges: Edges) -> Release | None:
@@ -64,20 +93,47 @@ def published(release: Release, edges: Edges) -> Release | None:
     return None if now == release else now
 
 
-def known(release: Release, record: ReleaseRecord, edges: Edges) -> TestReport | None:
-    """What tests of these very bytes have said before, if they let them through."""
-    verdict = edges.store.reader.verdict(release)
-    path = edges.store.layout.tests(release)
-    if verdict is None or verdict.image_sha256 != record.image.sha256 or not path.exists():
+def known(record: ReleaseRecord, spec: Spec, own_tests: Mapping[str, str], edges: Edges) -> TestReport | None:
+    """What these very tests of these very bytes have said before, if they let them through."""
+    verdict = _verdict(record.release, edges)
+    asked = record.image.sha256, tests_digest(spec.config.tests, own_tests)
+    if verdict is None or not verdict.passed or (verdict.image_sha256, verdict.tests_sha256) != asked:
         return None
-    report = read_junit(path)
+    try:
+        report = recorded(record.release, spec, edges)
+    except GateError as error:
+        edges.reporter.warn(f"{record.release} is tested again: {error.message}")
+        return None
     return report if report.passed else None
 
 
+def recorded(release: Release, spec: Spec, edges: Edges) -> TestReport:
+    """What the file beside a release says of its tests; `GateError` where it is missing or damaged."""
+    report = read_junit(edges.store.layout.tests(release))
+    return replace(report, stale=stale_expectations(report.results, spec.config.tests))
+
+
+def _verdict(release: Release, edges: Edges) -> Verdict | None:
+    try:
+        return edges.store.reader.verdict(release)
+    except IntegrityError as error:
+        edges.reporter.warn(f"{release}: {error.message} It counts as not tested.")
+        return None
+
+
 def _baseline(release: Release, edges: Edges) -> Path | None:
-    before = published(release, edges)
-    path = edges.store.layout.tests(before) if before else None
-    return path if path is not None and path.exists() else None
+    """The results to compare with. For what users have now they are those that it was let through beside.
+
+    Where those are gone, its own are as good: they hold no new failure, if it passed.
+    """
+    layout, before = edges.store.layout, published(release, edges)
+    if before is not None:
+        candidates = [before]
+    else:
+        verdict = _verdict(release, edges)
+        earlier = [parse_release(verdict.baseline)] if verdict is not None and verdict.baseline else []
+        candidates = [*earlier, release] if verdict is not None and verdict.passed else earlier
+    return next((path for path in map(layout.tests, candidates) if path.exists()), None)
 
 
 def _subject(record: ReleaseRecord, spec: Spec, edges: Edges, own_tests: Mapping[str, str]) -> Subject:
