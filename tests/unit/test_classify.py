@@ -40,6 +40,11 @@ def raised(text: str, *more: str, status: int = 3) -> dict[str, Any]:
         (facts(ended="stuck", status=None), "hang", "killed"),
         (facts(ended="abandoned", status=None), "not run", "interrupted"),
         (facts(said=FINE + "network\t'connect 192.0.2.1:80'\n"), "network", "connect 192.0.2.1:80"),
+        (facts(unreached=3), "network", "3 time(s)"),
+        (facts(unreached=3, said=FINE + "self\t'node1'\n"), "passed", ""),
+        (raised("OSError", "way\t'connect 8.8.8.8:53'"), "network", "connect 8.8.8.8:53"),
+        (raised("OSError", "terminal\t'opens the terminal'"), "prompt", "opens the terminal"),
+        (facts(status=-9, ended="timeout", said="terminal\t'opens the terminal'\n"), "prompt", "opens the terminal"),
         (raised("EOFError", "prompt\t'Name? '"), "prompt", "Name?"),
         (raised("_tkinter.TclError: no display name and no $DISPLAY environment variable"), "display", "$DISPLAY"),
         (raised("KeyError: 'DISPLAY'"), "display", "DISPLAY"),
@@ -67,6 +72,12 @@ def test_a_display_that_is_only_mentioned_is_no_failure() -> None:
 def test_a_write_that_the_package_copes_with_is_a_note() -> None:
     result = classify(IMPORT, facts(said=FINE + "write\t'/p/cache'\n"))
     assert (result.outcome, result.note) == ("passed", "tried to write /p/cache, and copes without")
+
+
+def test_looking_for_a_way_out_or_a_terminal_and_coping_are_notes() -> None:
+    result = classify(IMPORT, facts(said=FINE + "way\t'connect 8.8.8.8:53'\nterminal\t'opens the terminal'\n"))
+    assert result.outcome == "passed"
+    assert result.note == "asked for a way out (connect 8.8.8.8:53) and looked for a terminal, and copes without"
 
 
 @pytest.mark.parametrize("raw", [{}, {"status": "0"}, {"said": 5, "left": 3, "seconds": "x"}, {"said": "done\tboom("}])

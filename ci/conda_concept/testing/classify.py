@@ -18,6 +18,8 @@ _DISPLAY = re.compile(
     re.IGNORECASE,
 )
 _LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file|undefined symbol|version `\S+' not found")
+#: Events that are no failure where the import comes to its end all the same, and how its note begins.
+_COPES = (("write", "tried to write {}"), ("way", "asked for a way out ({})"), ("terminal", "looked for a terminal"))
 #: What a shell ends with when there is no such command; the loader too, and env(1).
 _NO_SUCH_COMMAND = 127
 #: How the loader says that a program cannot start.
@@ -28,7 +30,10 @@ _NO_COMMAND = re.compile(r"^\S+: (?:line )?\d+: ([^\s/]+): (?:command )?not foun
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about how one test ended, checked and typed; `events` are (kind, text) from the child."""
+    """What is known about how one test ended, checked and typed; `events` are (kind, text) from the child.
+
+    `unreached` is how often the kernel had no way for what left its processes, where that could be counted.
+    """
 
     ended: str
     status: int | None
@@ -39,6 +44,7 @@ class Facts:
     cpu: float
     memory: int
     left: tuple[str, ...]
+    unreached: int
 
     @classmethod
     def read(cls, raw: Mapping[str, object]) -> "Facts":
@@ -55,6 +61,7 @@ class Facts:
             cpu=_number(raw.get("cpu")),
             memory=int(_number(raw.get("memory"))),
             left=tuple(str(one) for one in left) if isinstance(left, list) else (),
+            unreached=int(_number(raw.get("unreached"))),
         )
 
     def texts(self, kind: str) -> list[str]:
@@ -83,15 +90,14 @@ def classify(test: TestResult, raw: Mapping[str, object], expected_file: str = "
     """The result of `test` (its outcome is replaced). `expected_file`: what the import must load, below the prefix."""
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _said(facts) or _finished(facts, expected_file)
-    note = ""
-    if outcome == "passed" and facts.texts("write"):
-        note = f"tried to write {facts.texts('write')[0]}, and copes without"
+    tried = [words.format(facts.texts(kind)[0]) for kind, words in _COPES if facts.texts(kind)]
+    note = f"{' and '.join(tried)}, and copes without" if outcome == "passed" and tried else ""
     return replace(_measured(test, facts, outcome, message), note=note)
 
 
 def _ended(facts: Facts) -> tuple[Outcome, str] | None:
     """Ends that somebody else decided: a limit, a signal, the death of the keeper."""
-    prompt = facts.texts("prompt")
+    prompt = [*facts.texts("prompt"), *facts.texts("terminal")]
     match facts.ended:
         case "timeout" if prompt:
             return "prompt", f"asked `{prompt[0].strip()}` and waited for an answer"
@@ -114,10 +120,14 @@ def _ended(facts: Facts) -> tuple[Outcome, str] | None:
 def _said(facts: Facts) -> tuple[Outcome, str] | None:
     """What the test tried, as the audit hook saw it: this explains the failures that follow from it."""
     failed = facts.status != 0
-    if facts.texts("network"):
-        return "network", f"tried the network: {facts.texts('network')[0]}"
-    if facts.texts("prompt"):
-        return "prompt", f"asked a question: {facts.texts('prompt')[0].strip()}"
+    network = [*facts.texts("network"), *(facts.texts("way") if failed else ())]
+    if network:
+        return "network", f"tried the network: {network[0]}"
+    if facts.unreached and not facts.texts("self"):
+        return "network", f"tried the network {facts.unreached} time(s), in a library of its own or another process"
+    prompt = [*facts.texts("prompt"), *(facts.texts("terminal") if failed else ())]
+    if prompt:
+        return "prompt", f"asked a question: {prompt[0].strip()}"
     if facts.texts("display") or (failed and _DISPLAY.search(facts.tail)):
         found = facts.texts("display") or [_line_with(_DISPLAY, facts.tail)]
         return "display", f"wants a screen: {found[0]}"
