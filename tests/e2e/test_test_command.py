@@ -88,6 +88,7 @@ def test_a_release_is_tested_by_what_its_packages_say_and_the_verdict_decides(ti
     done = tiny.concept("test", release, "--json")
     assert done.code == 0, done.err
     assert done.data["stale_expectations"] == [{"test": "import gone", "why": "matches no test"}]
+    assert tiny.concept("test", release, "--json").data["stale_expectations"] == done.data["stale_expectations"]
     known = tiny.concept("test", release)
     assert "has passed its tests before" in known.err
     assert f"JUnit: {tiny.store}" in known.out

@@ -288,7 +288,11 @@ def test_own_tests_declared_tests_and_a_flaky_import(other_prefix: Path, home: P
     }
     for path in (home / "flag").iterdir():
         path.unlink()
-    what = subject(other_prefix, own_tests=OWN, declared=own)
+    flaky = f"import pathlib, sys\nflag = pathlib.Path({str(home / 'flag' / 'rank')!r})\n"
+    flaky += "sys.exit(flag.touch() or 1 if not flag.exists() else 0)\n"
+    tests = {**OWN, "mpi/flaky.py": flaky, "mpi/fine.py": ""}
+    # One rank, started by what starts any command.
+    what = subject(other_prefix, own_tests=tests, declared=own, mpi_run=("/usr/bin/env",))
     report = step.test(what, without("import killer"), QUICK, None, tmp_path / "tests.xml", quiet())
     results = {result.title: result for result in report.results}
     assert results["own test_smoke::test_interpreter"].outcome == "passed"
@@ -301,6 +305,8 @@ def test_own_tests_declared_tests_and_a_flaky_import(other_prefix: Path, home: P
     assert results["import packaging.version"].outcome == "passed"
     assert results["command pytest"].outcome == "passed"
     assert results["import flaky"].standing == "flaky"
+    assert results["mpi flaky.py"].standing == "flaky"
+    assert results["mpi fine.py"].standing == "passed"
     assert results["requires pytest"].outcome == "passed"
     assert {result.title for result in report.of("new failure")} == {"own test_smoke::test_wrong", "script pluggy"}
 
