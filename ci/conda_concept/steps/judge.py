@@ -87,10 +87,14 @@ def _kept_if_interrupted(scratch: Path, reporter: Reporter) -> Iterator[Path]:
 
 
 def published(release: Release, edges: Edges) -> Release | None:
-    """The release that users have now: what the label points at, or else the environment's stable name."""
-    state = edges.store.reader.state()
-    now = state.release(release.label) or state.release(release.environment)
+    """Another release that users have now: what the label points at, or else the environment's stable name."""
+    now = _live(release, edges)
     return None if now == release else now
+
+
+def _live(release: Release, edges: Edges) -> Release | None:
+    state = edges.store.reader.state()
+    return state.release(release.label) or state.release(release.environment)
 
 
 def known(record: ReleaseRecord, spec: Spec, own_tests: Mapping[str, str], edges: Edges) -> TestReport | None:
@@ -122,18 +126,18 @@ def _verdict(release: Release, edges: Edges) -> Verdict | None:
 
 
 def _baseline(release: Release, edges: Edges) -> Path | None:
-    """The results to compare with. For what users have now they are those that it was let through beside.
+    """The results to compare with: those of what users have now.
 
-    Where those are gone, its own are as good: they hold no new failure, if it passed.
+    If that is this very release, those that it was let through beside; where they are gone, its own are as good, for
+    they hold no new failure, if it passed.
     """
-    layout, before = edges.store.layout, published(release, edges)
-    if before is not None:
-        candidates = [before]
-    else:
+    live = _live(release, edges)
+    candidates = [live] if live is not None else []
+    if live == release:
         verdict = _verdict(release, edges)
         earlier = [parse_release(verdict.baseline)] if verdict is not None and verdict.baseline else []
         candidates = [*earlier, release] if verdict is not None and verdict.passed else earlier
-    return next((path for path in map(layout.tests, candidates) if path.exists()), None)
+    return next((path for path in map(edges.store.layout.tests, candidates) if path.exists()), None)
 
 
 def _subject(record: ReleaseRecord, spec: Spec, edges: Edges, own_tests: Mapping[str, str]) -> Subject:
