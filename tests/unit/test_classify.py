@@ -108,6 +108,7 @@ def test_commands_are_judged_by_their_status(raw: dict[str, Any], outcome: str) 
         ("fine so far\nbash: line 2: octave: command not found\n", "skipped"),
         ("bash: line 2: thing: command not found\n", "fails"),  # its own
         ("bash: line 1: octave: command not found\nbash: line 2: thing: command not found\n", "fails"),
+        ("bash: line 1: octave: command not found\nand then something else\n", "fails"),
         ("bash: line 1: /p/bin/octave: No such file or directory\n", "fails"),
         ("sh: 1: /p/bin/octave: not found\n", "fails"),
         ("/usr/bin/env: 'octave': No such file or directory\n", "fails"),

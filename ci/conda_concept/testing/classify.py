@@ -25,7 +25,7 @@ _NO_SUCH_COMMAND = 127
 #: How the loader says that a program cannot start.
 _LOADER = re.compile(r"error while loading shared libraries: .*")
 #: How bash and dash say that there is no such command; a name with a slash is a file, and not meant here.
-_NO_COMMAND = re.compile(r"^\S+: (?:line )?\d+: ([^\s/]+): (?:command )?not found$", re.MULTILINE)
+_NO_COMMAND = re.compile(r"\S+: (?:line )?\d+: ([^\s/]+): (?:command )?not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +170,17 @@ def command_result(
     """
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _status(facts)
-    if outcome == "fails" and not ran_before and (needed := _foreign_commands(facts, present)):
+    if outcome == "fails" and not ran_before and (needed := _missing_command(facts)) and needed not in present:
         # What packages ask for beside themselves is not ours to install.
-        outcome, message = "skipped", f"needs {', '.join(needed)}, not in the environment"
+        outcome, message = "skipped", f"needs {needed}, not in the environment"
     return _measured(test, facts, outcome, message)
 
 
-def _foreign_commands(facts: Facts, present: Collection[str]) -> list[str]:
-    """The commands that were not there, if that is how it ended and the environment owns none of them."""
-    missing = sorted(set(_NO_COMMAND.findall(facts.tail))) if facts.status == _NO_SUCH_COMMAND else []
-    return [] if set(missing) & set(present) else missing
+def _missing_command(facts: Facts) -> str:
+    """The command that was not there, if that is how it ended: the shell's last words name it."""
+    said = facts.tail.rstrip().rpartition("\n")[2]
+    found = _NO_COMMAND.fullmatch(said) if facts.status == _NO_SUCH_COMMAND else None
+    return found.group(1) if found else ""
 
 
 def _measured(test: TestResult, facts: Facts, outcome: Outcome, message: str) -> TestResult:
