@@ -135,8 +135,9 @@ def _baseline(release: Release, edges: Edges) -> Path | None:
     candidates = [live] if live is not None else []
     if live == release:
         verdict = _verdict(release, edges)
-        earlier = [parse_release(verdict.baseline)] if verdict is not None and verdict.baseline else []
-        candidates = [*earlier, release] if verdict is not None and verdict.passed else earlier
+        earlier = verdict.baseline if verdict is not None else ""
+        own = [release] if verdict is not None and verdict.passed else []
+        candidates = [parse_release(earlier), *own] if earlier else []
     return next((path for path in map(edges.store.layout.tests, candidates) if path.exists()), None)
 
 
