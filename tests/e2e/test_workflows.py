@@ -18,6 +18,7 @@ from conda_concept.localchannel import index, write_package
 from conda_concept.record import parse_release
 from conda_concept.render import comments
 from conda_concept.store.usage import in_use
+from conda_concept.testing.junit import read_junit
 from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
@@ -630,3 +631,17 @@ def test_maintenance_rolls_back_prunes_and_verifies(forge: Forge, ordinary_user:
     assert ran.jobs.get("Roll back") is None
     assert "candidate of a closed pull request" in ran.log, ran.log
     assert candidates(forge) == []
+
+
+def test_own_tests_of_a_pull_request_run_when_it_is_merged_and_not_before(forge: Forge) -> None:
+    state, results = forge.state, forge.store / "apps/conda_concept/envs/tiny-26.11/tests.xml"
+    pull = state.open_pull("maintainer", {"environments/tiny/tests/test_new.py": "def test_new(): pass\n"})
+    forge.report(forge.pull_request(pull))
+    forge.dispatched()
+    assert "they run when this is merged, before anything is published" in build(forge, pull)
+    assert "own tests" not in {one.title for one in read_junit(results).results}
+    state.merge(pull.number)
+    ran = forge.push()
+    assert ran.jobs["Release tiny"] == "success", ran.log
+    # There is no pytest in it; but they were asked for.
+    assert {one.title: one.message for one in read_junit(results).results}["own tests"].startswith("there is no pytest")

@@ -81,12 +81,18 @@ class Candidate:
             judged.report,
             trial,
             commit=self.pull.head_sha,
+            waiting=self._own_tests_wait(),
         )
         self._say(text)
         if not judged.report.passed:
             self.desk.hub.status(self.pull.head_sha, "failure", f"{self.name} is built, but its tests say no.")
             raise GateError(report.verdict_line(judged.report))
         return built.record
+
+    def _own_tests_wait(self) -> bool:
+        """Whether the pull request changes the environment's own tests, which do not run before it is merged."""
+        folder = f"environments/{self.name}/tests/"
+        return any(path.startswith(folder) for path in self.desk.hub.changed_files(self.pull.number))
 
     def _expose(self, release: Release) -> comments.Trial:
         state = self.edges.store.reader.state()
