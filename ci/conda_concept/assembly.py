@@ -1,6 +1,6 @@
 """From a lock to a finished image file in scratch, step by step; the store takes it from there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
 from conda_concept.hooks import run_hooks
-from conda_concept.integrating import fit
-from conda_concept.model import Activation, Integration, Package, Spec
+from conda_concept.integrating import add_files, fit
+from conda_concept.model import Activation, Integration, Package, ReleaseFile, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
@@ -26,8 +26,8 @@ class Assembled:
     """A squashed environment: the tree it was made from, the image file, and what can be said of them.
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
-    and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
-    say about their own tests (JSON), `integration` how the tree differs from what the packages brought.
+    and the spec's `variables:` do to a shell, `declared` what the packages say about their own tests (JSON),
+    `integration` how the tree differs from what the packages brought.
     """
 
     tree: Path
@@ -37,9 +37,12 @@ class Assembled:
     commands: tuple[str, ...]
     metadata: tuple[str, ...]
     activation: Activation
-    has_kernel: bool
     declared: str
     integration: Integration = field(default_factory=Integration)
+
+
+#: What the image holds that no package brings, once it is known what activation does.
+Own = Callable[[Activation], Sequence[ReleaseFile]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,16 @@ class Assembler:
 
     @contextmanager
     def assembled(
-        self, spec: Spec, packages: Sequence[Package], prefix: Path, hooks: Sequence[tuple[str, str]] = ()
+        self, spec: Spec, packages: Sequence[Package], prefix: Path, hooks: Sequence[tuple[str, str]], own: Own
     ) -> Iterator[Assembled]:
         """An image of `packages` for `prefix`; everything in scratch is gone when the block ends, however it ends.
 
-        `hooks` are scripts (name and text) that run in the finished tree before it is squashed.
+        `hooks` are scripts (name and text) that run in the finished tree before it is squashed, `own` are further
+        files of ours.
         """
         scratch = self._scratch()
         try:
-            yield self._assemble(spec, packages, Place(prefix, scratch), hooks)
+            yield self._assemble(spec, packages, Place(prefix, scratch), hooks, own)
         except OSError as error:
             raise disk_error(error, scratch) from error
         finally:
@@ -91,7 +95,7 @@ class Assembler:
             raise disk_error(error, folder) from error
 
     def _assemble(
-        self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]]
+        self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]], own: Own
     ) -> Assembled:
         prefix, tree, target = place.prefix, place.scratch / "tree", place.scratch / "image.sqsh"
         tree.mkdir(mode=0o755)
@@ -110,7 +114,8 @@ class Assembler:
             done = Compiler(packages, self.cache, place.scratch, self.workers).compile(tree, prefix)
             self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("run activation scripts"):
-            activation = self._activation(spec, tree, prefix)
+            activation = with_variables(capture_activation(tree, prefix), spec.variables)
+        add_files(tree, own(activation))
         with step("squash"):
             files, size = image.tree_size(tree)
             image.squash(tree, target, self.site.squash, self.workers)
@@ -123,22 +128,8 @@ class Assembler:
             metadata=tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json"))),
             activation=activation,
             declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
-            has_kernel=any(package.name == "ipykernel" for package in packages),
             integration=fitted,
         )
-
-    def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
-        words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
-        # Users' activation finds a read-only image too, and the tree may share files with the package cache.
-        read_only = ["--remount-ro", str(prefix)]
-        done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
-        if done.returncode != 0:
-            raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
-        found = parse_activation(done.stdout)
-        # conda sets an environment's own variables after the scripts.
-        chosen = dict(spec.variables)
-        kept = tuple((name, value) for name, value in found.set if name not in chosen)
-        return Activation(set=(*kept, *spec.variables), prepend=found.prepend, unset=found.unset)
 
     def check_scratch(self, size: int) -> None:
         """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
@@ -157,3 +148,20 @@ class Assembler:
         clobbered = image.clobbered(tree)
         if clobbered:
             self.reporter.warn(f"{len(clobbered)} file(s) belong to two packages, the last one won: {clobbered[:5]}")
+
+
+def capture_activation(tree: Path, prefix: Path) -> Activation:
+    """What the packages' own activation scripts do to an environment, found by running them, as conda runs them."""
+    words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
+    # Users' activation finds a read-only image too, and the tree may share files with the package cache.
+    read_only = ["--remount-ro", str(prefix)]
+    done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
+    if done.returncode != 0:
+        raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
+    return parse_activation(done.stdout)
+
+
+def with_variables(found: Activation, variables: Sequence[tuple[str, str]]) -> Activation:
+    """An activation with an environment's own variables, which conda sets after the scripts."""
+    kept = tuple((name, value) for name, value in found.set if name not in dict(variables))
+    return replace(found, set=(*kept, *variables))

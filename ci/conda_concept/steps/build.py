@@ -13,7 +13,7 @@ from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
 from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
 from conda_concept.render.carry import carried_scripts, host_scripts
-from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files
+from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, image_files, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
 from conda_concept.runtime import base_image, base_name, ensure_base
@@ -94,7 +94,8 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
     """
     release = release_of(order, store)
     reporter = assembler.reporter
-    check_paths(_facts(order, store, release))
+    facts = _facts(order, store, release)
+    check_paths(facts)
     with store.stage(release) as staged:
         if isinstance(staged, AlreadyThere):
             reporter.say(f"{release} is there already: nothing to build")
@@ -103,7 +104,13 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
         store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
         assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
         check_space(order.packages, assembler.cache)
-        assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks)
+        assembled = assembler.assembled(
+            order.spec,
+            order.packages,
+            staged.prefix,
+            order.hooks,
+            lambda activation: image_files(replace(facts, activation=activation)),
+        )
         with assembled as made, reporter.step("stage"):
             with reporter.bar("copying the image") as bar:
                 copied = staged.image(made.image, lambda done, total: bar.update(done=done, total=total))
@@ -149,6 +156,7 @@ def _facts(order: Order, store: Store, release: Release) -> LauncherFacts:
         site=store.site,
         config=order.spec.config,
         overrides=order.overrides,
+        kernel=any(package.name == "ipykernel" for package in order.packages),
     )
 
 
@@ -179,7 +187,6 @@ def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: 
         commands=made.commands,
         base=str(container_base(store)),
         activation=made.activation,
-        kernel=made.has_kernel,
         overrides=_scripts(order, store, made, record.prefix),
     )
     for file in launcher_files(facts):
