@@ -27,9 +27,11 @@ from conda_concept.localchannel import (
     write_package,
 )
 from conda_concept.model import Package, Release
+from conda_concept.operations import module_target
 from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, image_files, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
+from conda_concept.render.modulerc import modulerc
 from conda_concept.run import run
 from conda_concept.runtime import ensure_base, write_files
 from conda_concept.settings import Config, Site
@@ -190,9 +192,11 @@ def _aliases(layout: Layout) -> None:
     layout.modules.mkdir(parents=True)
     for release in (DEMO, OLD_DEMO, OTHER):
         layout.alias(release.label).symlink_to(f"../releases/{release}")
-        layout.module(release.label).symlink_to(layout.modulefile(release))
-    layout.alias("demo").symlink_to(OLD_DEMO.label)
-    layout.alias("demo-unstable").symlink_to(DEMO.label)
+        layout.module(release.label).symlink_to(module_target(release.label, layout.product))
+    for name, release in (("demo", OLD_DEMO), ("demo-unstable", DEMO)):
+        layout.alias(name).symlink_to(release.label)
+        layout.module(name).symlink_to(module_target(name, layout.product))
+    layout.modulerc.write_text(modulerc(layout.product, "demo"), "utf-8")
 
 
 def modulefile_with_age(facts: LauncherFacts, built_at: str, days: int) -> str:

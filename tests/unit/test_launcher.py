@@ -201,11 +201,11 @@ def module_facts(**site: Any) -> ModuleFacts:
 
 def test_the_modulefile_sets_what_activation_and_config_say() -> None:
     text = render_modulefile(module_facts())
-    assert f"set prefix {PREFIX}\n" in text
+    assert f"set own {PREFIX}\n" in text
     assert "prepend-path PATH $prefix/bin\n" in text
     assert "conda_concept_set B 2\n" in text
     assert f"conda_concept_set A {PREFIX}/a\\ b\n" in text
-    assert f"prepend-path P [string map [list {PREFIX} $prefix] {PREFIX}/p]\n" in text
+    assert f"prepend-path P [string map [list $own $prefix] {PREFIX}/p]\n" in text
     assert "conflict conda_concept\n" in text
     assert "clock seconds" not in text
 
