@@ -67,6 +67,18 @@ def test_the_shell_is_as_it_was(begin: str, steps: str, before: str, store: Stor
     assert ordinary_user.bash(script).stdout == (f"hello 2 {store.prefix()}\n" if "hello" in steps else "")
 
 
+def test_what_was_set_to_nothing_is_unset_by_unloading(
+    begin: str, module_init: Path, ordinary_user: OrdinaryUser
+) -> None:
+    """Neither module system tells an empty path variable from none, nor does Lmod with any variable. README says so."""
+    script = begin + (
+        "export DEMO_PATH= DEMO_HOME=; module load conda_concept/demo; module purge;"
+        'echo "<${DEMO_PATH-unset}><${DEMO_HOME-unset}>"'
+    )
+    kept = "unset" if "lmod" in str(module_init) else ""
+    assert ordinary_user.bash(script).stdout == f"<unset><{kept}>\n"
+
+
 def test_every_name_loads_what_it_means(begin: str, store: Store, ordinary_user: OrdinaryUser) -> None:
     names = {"/demo": OLD_DEMO, "": OLD_DEMO, "/demo-unstable": DEMO, "/demo-23.01": OLD_DEMO}
     lines = [f"module load conda_concept{name}; echo $CONDA_PREFIX; module purge" for name in names]
