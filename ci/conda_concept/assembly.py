@@ -4,36 +4,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import disk_usage, rmtree
-from tempfile import mkdtemp
+from shutil import disk_usage
 
 from conda_concept import image, sandbox
-from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
 from conda_concept.hooks import run_hooks
 from conda_concept.integrating import add_files, fit
+from conda_concept.layers import Layered, Layers
 from conda_concept.model import Activation, Integration, Package, ReleaseFile, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError, run
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
+from conda_concept.scratch import Scratch, scratch_folder, sweep
 from conda_concept.settings import Site
 from conda_concept.testing import declared
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A squashed environment: the tree it was made from, the image file, and what can be said of them.
+    """A squashed environment: the image, which is yet to be written, and what can be said of it.
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
     and the spec's `variables:` do to a shell, `declared` what the packages say about their own tests (JSON),
     `integration` how the tree differs from what the packages brought.
     """
 
-    tree: Path
-    image: Path
-    files: int
-    content_size: int
+    image: Layered
     commands: tuple[str, ...]
     metadata: tuple[str, ...]
     activation: Activation
@@ -50,7 +47,7 @@ class Place:
     """Where an environment is built for, and the folder that it is built in."""
 
     prefix: Path
-    scratch: Path
+    scratch: Scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +68,14 @@ class Assembler:
         `hooks` are scripts (name and text) that run in the finished tree before it is squashed, `own` are further
         files of ours.
         """
-        scratch = self._scratch()
-        try:
+        with scratch_folder(Path(self.site.scratch)) as scratch:
             yield self._assemble(spec, packages, Place(prefix, scratch), hooks, own)
-        except OSError as error:
-            raise disk_error(error, scratch) from error
-        finally:
-            rmtree(scratch, ignore_errors=True)
-
-    def _folder(self) -> Path:
-        folder = Path(self.site.scratch)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        return folder
-
-    def _scratch(self) -> Path:
-        folder = self._folder()
-        try:
-            return Path(mkdtemp(prefix="conda-concept-build-", dir=folder))
-        except OSError as error:
-            raise disk_error(error, folder) from error
 
     def _assemble(
         self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]], own: Own
     ) -> Assembled:
-        prefix, tree, target = place.prefix, place.scratch / "tree", place.scratch / "image.sqsh"
+        prefix, scratch = place.prefix, place.scratch.path
+        tree = scratch / "tree"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
         with step(f"download {len(packages)} packages"):
@@ -110,22 +88,27 @@ class Assembler:
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
         fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
-        with step("compile bytecode"):
-            done = Compiler(packages, self.cache, place.scratch, self.workers).compile(tree, prefix)
-            self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("run activation scripts"):
             activation = with_variables(capture_activation(tree, prefix), spec.variables)
+        # Before the layers: what stands for a package's own file keeps that package out of them.
         add_files(tree, own(activation))
+        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter)
+        with step("compile bytecode"):
+            whole = layers.compile(tree, prefix)
+            done = whole.compiled
+            self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("squash"):
-            files, size = image.tree_size(tree)
-            image.squash(tree, target, self.site.squash, self.workers)
+            squashed = layers.squash(whole)
+            self.reporter.say(f"{len(whole.missing)} packages squashed, {len(whole.kept)} kept from earlier builds")
+        commands = image.commands(tree)
+        metadata = tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json")))
+        place.scratch.discard(tree)
+        with step("join the layers"):
+            layered = layers.join(squashed)
         return Assembled(
-            tree=tree,
-            image=target,
-            files=files,
-            content_size=size,
-            commands=image.commands(tree),
-            metadata=tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json"))),
+            image=layered,
+            commands=commands,
+            metadata=metadata,
             activation=activation,
             declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
             integration=fitted,
@@ -133,7 +116,12 @@ class Assembler:
 
     def check_scratch(self, size: int) -> None:
         """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
-        folder = self._folder()
+        folder = Path(self.site.scratch)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        sweep(folder)
         free = disk_usage(folder).free
         if free < size:
             raise SpaceError(
