@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from conda_concept.model import Event, Move
 from conda_concept.operations import AppendEvent, DropAlias, DropModule, DropNotice, SetNotice, StoreState, Switch
+from conda_concept.plan import untold
 from conda_concept.record import LABEL
 from conda_concept.settings import Config
 
@@ -60,6 +61,8 @@ class Retiring:
         operations += [DropModule(label, self.state.modules[label]) for label in gone if label in self.state.modules]
         moves = tuple(Move(label, labels[label], "") for label in gone)
         operations += [DropAlias(move) for move in moves]
+        # A run that ended after it had taken names away, and before it wrote that down: their grace begins now.
+        moves += tuple(move for move in untold(self.state) if LABEL.fullmatch(move.alias) and not move.after)
         operations += [
             DropNotice(label, text) for label, text in sorted(self.state.notices.items()) if label not in wanted
         ]
