@@ -280,8 +280,8 @@ class HostLink:
 class Integration:
     """How a prefix differs from what its packages brought: by config's `remove`, `replace`, `carry` and `hooks`.
 
-    `removed` has each package's paths that were taken out. `carried` are commands whose script takes the environment
-    along.
+    `removed` has each package's paths that were taken out, commands that are the host's (`host_commands`) among them.
+    `carried` are commands whose script takes the environment along.
     """
 
     removed: tuple[tuple[str, tuple[str, ...]], ...] = ()

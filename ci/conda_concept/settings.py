@@ -132,9 +132,9 @@ class Config(Strict):
     prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
     #: Variables that no command of this environment sees.
     unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
-    #: Commands that stay the host's although the environment ships them: they get no launcher.
+    #: Commands that stay the host's although packages bring them: they have no launcher, and are not in the image.
     host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
-    #: Commands that a script of ours stands for: name -> file beside config.yml.
+    #: Commands that a script of ours stands for, inside and outside: name -> file beside config.yml.
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
     #: Commands that a ready-made script of ours stands for, which takes the environment along to other nodes.
     carry: tuple[Carried, ...] = Field(default=(), strict=False)

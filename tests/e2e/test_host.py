@@ -186,7 +186,8 @@ def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> 
     assert hook["added"] == ["share/hydro/interfaces", "var/cache/fonts/list"]
     assert hook["changed"] == [f"{SITE_PACKAGES}/hydro_settings.py", "share/hydro/notes"]
     assert hook["removed"] == ["share/hydro/draft"]
-    assert host.record("outer")["integration"]["replaced"] == []
+    outer = host.record("outer")["integration"]
+    assert (outer["removed"], outer["replaced"]) == ([["openssh", ["bin/scp", "bin/ssh"]]], [])
 
 
 def test_conda_meta_tells_the_truth_to_conda_and_rattler(tree: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_path_without_a_failure_leaves_one_candidate_and_no_scratch(tiny: Ti
     prefix = Path(built.out.strip())
     assert tiny.left() == [str(prefix.relative_to(tiny.root))]
     assert sorted(path.name for path in prefix.iterdir()) == [
-        *("bin", "conda-lock.yml", "conda-meta", "declared.json", "image.sqsh", "launcher", "modulefile"),
+        *("bin", "conda-lock.yml", "conda-meta", "declared.json", "etc", "image.sqsh", "launcher", "modulefile"),
         "release.json",
     ]
     again = tiny.concept("build", "tiny", "--json")
