@@ -177,7 +177,7 @@ def runtime_problems(site: Site) -> tuple[str, ...]:
     """Why the site's runtime cannot work on this machine: each missing program, and whether user namespaces work."""
     needed = {"namespace": _namespace_tools(site), "singularity": [site.singularity]}[site.runtime]
     if site.runtime == "singularity" and site.mounting == "shared":
-        needed += [site.squashfuse, f"{site.host_bin}/fusermount3", f"{site.host_bin}/flock"]
+        needed += [site.squashfuse, *(f"{site.host_bin}/{name}" for name in ("bash", "fusermount3", "flock"))]
     problems = [f"{program} is not there or cannot be run" for program in needed if not os.access(program, os.X_OK)]
     if site.runtime == "namespace" and not problems:
         probe = run(
@@ -202,5 +202,5 @@ def require_runtime(site: Site) -> None:
 
 
 def _namespace_tools(site: Site) -> list[str]:
-    names = ("unshare", "mount", "setpriv", "sleep", "flock", "mountpoint", "fusermount3")
+    names = ("unshare", "mount", "setpriv", "sleep", "bash", "flock", "mountpoint", "fusermount3")
     return [*(f"{site.host_bin}/{name}" for name in names), site.squashfuse]

@@ -4,9 +4,11 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -168,6 +170,18 @@ def test_a_virtual_environment_on_top_works_without_a_module(inside: Inside, hom
     assert base == f"{inside.store.prefix()}\n"
 
 
+def test_links_and_virtual_environments_in_a_folder_that_no_bind_names(inside: Inside) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/var/local"))
+    try:
+        shutil.chown(folder, inside.user.uid)
+        inside.bash('ln -s "$1" "$2/py"', inside.store.command("python3"), folder)
+        assert who(inside.out([folder / "py", "-c", WHO]))[0] == str(inside.store.prefix())
+        inside.out([inside.store.command("python3"), "-m", "venv", "--without-pip", folder / "v"], cwd=folder)
+        assert who(inside.out([folder / "v/bin/python", "-c", WHO]))[0] == str(folder / "v")
+    finally:
+        shutil.rmtree(folder)
+
+
 def make_wheel(path: Path) -> None:
     """A wheel with one console script, written by hand: pip needs no build backend for it."""
     import zipfile
@@ -266,8 +280,15 @@ def test_a_command_without_a_handler_dies_of_the_signal(inside: Inside) -> None:
     with start(inside, "import time; print('ready', flush=True); time.sleep(60)") as process:
         assert line(process) == "ready"
         process.terminate()
-        # Where a shell has to stay (see launcher.sh), its caller sees what a shell would: 128 and the signal.
-        assert process.wait(timeout=20) in ({-15} if inside.runtime == "namespace" else {-15, 143})
+        assert process.wait(timeout=20) == -signal.SIGTERM
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_nohup_protects_the_command(inside: Inside) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('still here')"
+    done = inside.user.run(["/usr/bin/nohup", inside.store.command("python3"), "-c", code], env=inside.environment())
+    assert (done.stdout, done.stderr) == ("still here\n", "")
 
 
 def test_a_killed_launcher_takes_the_command_along(inside: Inside) -> None:

@@ -92,6 +92,39 @@ def test_an_idle_mount_ends_itself_and_the_next_command_makes_it_again(
     assert mounts(node) == [mount]
 
 
+@pytest.mark.parametrize("runtime", ["namespace", "singularity"])
+def test_a_program_of_the_host_keeps_the_mount_that_it_runs_on(
+    store: Store, node: Path, ordinary_user: OrdinaryUser, runtime: str
+) -> None:
+    facts = settings(store, node, runtime=runtime, idle_seconds=5)
+    script = f"sleep 9; {facts.prefix}/bin/hello; exec sh -c 'sleep 9; {facts.prefix}/bin/hello'"
+    done = ordinary_user.run(list(inside_argv(facts, ["/bin/sh", "-c", script])))
+    assert (done.stdout, done.stderr) == (f"hello 2 {facts.prefix}\n" * 2, "")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_process_behind_a_mount_holds_nothing_of_the_callers(
+    store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser, own: bool
+) -> None:
+    # Without a folder of its own on the node, a command mounts for itself; that mount outlives it too.
+    argv = hello(settings(store, node if own else Path("/proc")))
+    script = """
+    exec 5>&1 10>&1 200>"$0/lock"
+    flock -n 200
+    "$@" | cat
+    """
+    begin = time.monotonic()
+    done = ordinary_user.run(["/bin/bash", "-c", script, user_dir, *argv])
+    assert (done.stdout, done.stderr) == (f"hello 2 {store.prefix()}\n", "")
+    assert time.monotonic() - begin < 40  # an open end of a pipe would hold us until the mount is idle
+    ordinary_user.run(["/usr/bin/flock", "-n", user_dir / "lock", "/bin/true"])
+    if own:
+        (mount,) = mounts(node)
+        (pid,) = server(ordinary_user, mount)
+        names = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        assert names <= {"/dev/null", "/dev/fuse", str(store.layout.image(DEMO))}
+
+
 def test_a_mount_whose_server_died_is_replaced(store: Store, node: Path, ordinary_user: OrdinaryUser) -> None:
     argv = hello(settings(store, node))
     ordinary_user.run(argv)
@@ -113,10 +146,11 @@ def test_another_image_at_the_same_path_is_another_mount(store: Store, node: Pat
 
 def test_two_jobs_have_two_mounts(store: Store, node: Path, ordinary_user: OrdinaryUser) -> None:
     argv = hello(settings(store, node))
-    for job in ("11.pbs", "12.pbs", "13[1].pbs"):
+    for job in ("11.pbs", "12.pbs", "13[1].pbs", "13[2].pbs"):
         ordinary_user.run(argv, env={"PBS_JOBID": job})
     digest = store.facts[DEMO].image_sha256
-    assert sorted(mount.name for mount in mounts(node)) == [f"{digest}.{job}" for job in ("11.pbs", "12.pbs", "13")]
+    jobs = ("11.pbs", "12.pbs", "13_1_.pbs", "13_2_.pbs")
+    assert sorted(mount.name for mount in mounts(node)) == [f"{digest}.{job}" for job in jobs]
 
 
 def test_a_folder_that_somebody_else_made_is_not_used(store: Store, node: Path, ordinary_user: OrdinaryUser) -> None:
@@ -145,6 +179,25 @@ def test_without_fusermount_each_command_mounts_for_itself(
         open_dir.chmod(0o555)
     assert ordinary_user.run(hello(settings(store, node))).stdout == f"hello 2 {store.prefix()}\n"
     assert mounts(node) == []
+
+
+def test_a_start_on_a_mount_that_is_there_takes_three_programs(
+    store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser
+) -> None:
+    # The launcher becomes the first, which becomes a shell; that starts the second and becomes the third.
+    host, log = user_dir / "bin", user_dir / "log"
+    host.mkdir()
+    for tool in Path("/usr/bin").iterdir():
+        if tool.is_file():
+            (host / tool.name).write_text(f'#!/bin/sh\necho {tool.name} >>{log}\nexec {tool} "$@"\n', "utf-8")
+            (host / tool.name).chmod(0o755)
+    user_dir.chmod(0o777)
+    argv = hello(settings(store, node, host_bin=str(host)))
+    ordinary_user.run(argv)
+    assert "flock" in log.read_text("utf-8").split()
+    log.unlink()
+    ordinary_user.run(argv)
+    assert log.read_text("utf-8").split() == ["unshare", "mount", "setpriv"]
 
 
 # --- who uses what ------------------------------------------------------------------------------------------------
@@ -240,12 +293,21 @@ def test_a_failed_start_is_tried_again_and_leaves_no_trace(
     assert left == []
 
 
-#: The shell's words, and what it has to be told. The last is how bash 4 behaves: a here-document is a file.
-SHELLS = {
-    "dash": (["/bin/dash"], {}),
-    "bash": (["/bin/bash", "--posix"], {}),
-    "old bash": (["/bin/bash", "--posix"], {"BASH_COMPAT": "5.0"}),
-}
+def test_a_mount_that_ends_while_the_container_starts_is_made_again(
+    store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser
+) -> None:
+    user_dir.chmod(0o777)
+    fake = fake_singularity(user_dir, 0)
+    gone = f'for m in {node}/conda_concept.*/*/; do [ "$n" -ge 1 ] || fusermount3 -u "$m"; done\nexec '
+    fake.write_text(fake.read_text("utf-8").replace("exec ", gone), "utf-8")
+    facts = settings(store, node, runtime="singularity", singularity=str(fake))
+    done = ordinary_user.run(hello(facts))
+    assert (done.stdout, done.stderr) == (f"hello 2 {store.prefix()}\n", "")
+    assert attempts(user_dir) == 2
+
+
+#: What /bin/sh is somewhere.
+SHELLS = {"dash": ["/bin/dash"], "bash": ["/bin/bash", "--posix"]}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -253,7 +315,7 @@ def test_every_shell_tries_again_passes_signals_and_ends_with_its_caller(
     store: Store, node: Path, user_dir: Path, ordinary_user: OrdinaryUser, shell: str
 ) -> None:
     user_dir.chmod(0o777)
-    words, env = SHELLS[shell]
+    words = SHELLS[shell]
     facts = settings(store, node, runtime="singularity", singularity=str(fake_singularity(user_dir, 1)))
     program = (
         "import os, signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(9));"
@@ -263,7 +325,7 @@ def test_every_shell_tries_again_passes_signals_and_ends_with_its_caller(
 
     def started() -> tuple[subprocess.Popen[str], int]:
         process = subprocess.Popen(
-            ordinary_user.command(argv, env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            ordinary_user.command(argv), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
         return process, int(process.stderr.readline())
@@ -331,6 +393,58 @@ def test_an_image_that_is_damaged_ends_in_a_report(
     assert done.returncode == 125
     assert f"cannot mount {prefix}/image.sqsh" in done.stderr
     assert f"but it should be {facts.image_sha256}" in done.stderr
+
+
+def test_a_block_that_cannot_be_read_is_named(
+    store: Store, node: Path, open_dir: Path, user_dir: Path, ordinary_user: OrdinaryUser
+) -> None:
+    # The image is a file of another image, of which one block is damaged: reading that fails as on a failing disk.
+    content, outer, inner = open_dir / "content", open_dir / "outer.sqsh", user_dir / "inner"
+    content.mkdir()
+    (content / "image.sqsh").write_bytes(os.urandom(2 << 20) + bytes(range(256)) * (3 << 12))
+    run(["/usr/bin/mksquashfs", content, outer, "-quiet", "-no-progress", "-comp", "gzip", "-b", "1M"])
+    data = bytearray(outer.read_bytes())
+    third = 96 + (2 << 20)  # behind the superblock and two blocks that could not be compressed
+    data[third + 500 : third + 600] = bytes(100)
+    outer.write_bytes(data)
+    ordinary_user.run(["/bin/mkdir", inner])
+    ordinary_user.run(["/usr/bin/squashfuse_ll", outer, inner])
+    try:
+        facts = replace(settings(store, node), prefix=str(inner))
+        done = ordinary_user.run([*inside_argv(facts, [])[:4], "--report"])
+    finally:
+        ordinary_user.run(["/usr/bin/fusermount3", "-u", inner])
+    assert "  sha256  cannot be read, in blocks of 1 MiB: 2 (Input/output error)\n" in done.stderr
+
+
+#: Runs $@ where no user namespace can be made any more.
+NO_NAMESPACES = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
+
+
+def test_without_user_namespaces_that_is_said(store: Store, node: Path, ordinary_user: OrdinaryUser) -> None:
+    limited = ["/usr/bin/unshare", "--user", "--map-root-user", "/bin/bash", "-c", NO_NAMESPACES, "bash"]
+    done = ordinary_user.run([*limited, *hello(settings(store, node))], check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    for text in (
+        "user namespaces",
+        "unshare failed",
+        "max_user_namespaces",
+        "2.36",
+        "CONDA_CONCEPT_RUNTIME=singularity",
+    ):
+        assert text in done.stderr
+
+
+def test_debug_says_why_there_is_no_shared_mount(
+    store: Store, node: Path, open_dir: Path, ordinary_user: OrdinaryUser
+) -> None:
+    prefix = open_dir / "prefix"
+    prefix.mkdir()
+    (prefix / "image.sqsh").write_bytes(b"not squashfs" * 1000)
+    facts = replace(settings(store, node, start_tries=1), prefix=str(prefix))
+    said = ordinary_user.run(hello(facts), env={"CONDA_CONCEPT_DEBUG": "1"}, check=False).stderr
+    assert "no shared mount can be made here: This doesn't look like a squashfs image." in said
+    assert "mounting the image for this command alone" in said
 
 
 @pytest.mark.parametrize(

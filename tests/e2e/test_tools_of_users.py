@@ -290,7 +290,7 @@ def test_the_launcher_passes_shellcheck(store: Store, ordinary_user: OrdinaryUse
     templates = Path(__file__).resolve().parents[2] / "ci/conda_concept/templates"
     for argv in (
         [str(checker), "-e", "SC2016,SC2030,SC2031", str(store.prefix() / "launcher")],
-        [str(checker), str(templates / "enter.sh"), str(templates / "inside.sh")],
+        [str(checker), *(str(templates / f"{name}.sh") for name in ("enter", "inside", "serve", "watch"))],
         [str(checker), "-e", "SC2016", "-s", "sh", str(store.prefix() / "bin/activate")],
     ):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)

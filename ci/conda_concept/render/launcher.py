@@ -11,16 +11,26 @@ Why the launcher is as it is:
   at when the command started, for as long as the command runs.
 - Its variables start with `_cc_`: a shell exports every variable that came in with the environment, so an innocent
   `name=` would change a user's variable.
-- Its texts for the inside are arguments (`enter.sh`, in a new namespace) or part of the container's base
-  (`inside.sh`), because the release directory is covered by the image there.
+- Its texts for other processes are arguments (`enter.sh`, in a new namespace; `serve.sh`, which becomes the process
+  behind a mount; `watch.sh`, beside a container) or part of the container's base (`inside.sh`), because the release
+  directory is covered by the image inside.
 
 - The namespace runtime is unshare, mount and setpriv of util-linux, not bubblewrap: they become the command, where
   bubblewrap stays between it and its caller, and a SIGTERM or SIGUSR1 ends bubblewrap and never reaches the command.
+  On a mount that is there the launcher starts nothing on its way to `exec`; inside, `mount` is the one process that is
+  started. The first command of a user on a node makes the mount, and looks first whether namespaces work at all.
+- A process behind a shared mount outlives the command that started it, so it holds none of the caller's descriptors;
+  and it ends when nothing on the mount is open, so every command has a file of the image open, in the highest free
+  descriptor of 3 to 9.
 - Retries: the namespace runtime does everything that can fail before `exec`, in processes of ours, so it tries again
-  and still ends in `exec`. Singularity fails after `exec`. So, unless standard input is a terminal or the site says
-  one try, the shell stays as Singularity's parent and passes signals on; see `launcher.sh` for what that costs. The
-  caller's standard error goes in as descriptor 9, Singularity's own messages into a file that is shown only when the
-  launcher gives up.
+  and still ends in `exec`. Singularity fails after `exec`. So, unless the site says one try, the shell stays as
+  Singularity's parent, with one helper beside it, and is as little seen as a shell can be: the caller's standard error
+  goes in as a descriptor that the caller does not use, Singularity's own messages into a file that is shown only when
+  the launcher gives up; a signal is passed on unless the whole process group got it (`watch.sh`); a death by a signal
+  is died again. What remains: an exit with 129 to 159 is seen as a death by that signal, because a shell's `wait` says
+  the same of both.
+- dash hands on only variables whose names it could have itself: where it is /bin/sh, exported bash functions and names
+  with a dot do not come through, in either runtime.
 """
 
 import json
@@ -109,6 +119,8 @@ def render_launcher(facts: LauncherFacts) -> str:
             binds=tuple(dict.fromkeys((*site.binds, *config.binds, site.root))),
             unset=config.unset,
             enter=template_text("enter.sh"),
+            serve=template_text("serve.sh"),
+            watch=template_text("watch.sh"),
         )
     )
 

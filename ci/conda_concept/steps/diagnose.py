@@ -111,7 +111,9 @@ def diagnose(
     # What only makes a launcher talk would be taken for its failure.
     talk = ("CONDA_CONCEPT_DEBUG", "CONDA_CONCEPT_EXPLAIN")
     command = {**CLEAN_ENVIRONMENT, **{name: value for name, value in shown.items() if name not in talk}}
-    explained = _tried([found.prefix / "launcher", "--explain", "python3"], command)
+    # Of what is started below: a program that is there whatever the release has.
+    start = (found.prefix / "launcher", "--run", "/bin/true")
+    explained = _tried(start, {**command, "CONDA_CONCEPT_EXPLAIN": "1"})
     node = facts.get("node", "/tmp")  # noqa: S108 - the launcher's default
     runtime = environ.get("CONDA_CONCEPT_RUNTIME") or facts.get("runtime", "")
     return Evidence(
@@ -129,7 +131,7 @@ def diagnose(
         here=surroundings(environ, Places(str(layout.root), node, f"{node}/{layout.product}.{os.geteuid()}/")),
         history=_history(reader, release),
         explain=explained.stdout.strip() or explained.stderr.strip(),
-        start=_start([found.prefix / "launcher", "--run", "/bin/true"], command),
+        start=_start(start, command),
         trouble=trouble,
     )
 

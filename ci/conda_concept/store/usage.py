@@ -2,7 +2,7 @@
 
 Two signs are looked for. Processes of this machine: a file of the release open, as working directory, as program, on
 the command line, or mounted in the process's own view. And a shared lock on the image: whatever mounts an image for a
-launcher holds one as long as a command runs (`templates/launcher.sh`, `enter.sh`), and some network file systems show
+launcher holds one as long as a command runs (`templates/serve.sh`, `watch.sh`), and some network file systems show
 it on every node. A job that shows neither is not seen; `limits` says so, and the site's grace period protects it.
 """
 
