@@ -7,16 +7,17 @@ from pathlib import Path
 from shutil import disk_usage, rmtree
 from tempfile import mkdtemp
 
-from conda_concept import image, sandbox
+from conda_concept import image
 from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError, SpaceError
-from conda_concept.hooks import run_hooks
+from conda_concept.hooks import Room, run_hooks
 from conda_concept.integrating import fit
 from conda_concept.model import Activation, Integration, Package, Spec
 from conda_concept.progress import Reporter
-from conda_concept.run import CommandError, run
+from conda_concept.run import CommandError
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
+from conda_concept.sandbox import Inside, Sandbox, find_sandbox
 from conda_concept.settings import Site
 from conda_concept.testing import declared
 
@@ -96,6 +97,7 @@ class Assembler:
         prefix, tree, target = place.prefix, place.scratch / "tree", place.scratch / "image.sqsh"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
+        sandbox = find_sandbox(self.site, place.scratch)  # before anything that takes long
         with step(f"download {len(packages)} packages"):
             fetched = fetch_all(packages, self.cache, self.reporter)
             self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
@@ -105,12 +107,13 @@ class Assembler:
             image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
-        fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
+        fitted = replace(fitted, hooks=run_hooks(hooks, Room(sandbox, tree, prefix, self.workers), self.reporter))
         with step("compile bytecode"):
-            done = Compiler(packages, self.cache, place.scratch, self.workers).compile(tree, prefix)
+            compiler = Compiler(packages, self.cache, place.scratch, self.workers, sandbox)
+            done = compiler.compile(tree, prefix)
             self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("run activation scripts"):
-            activation = self._activation(spec, tree, prefix)
+            activation = self._activation(spec, tree, prefix, sandbox)
         with step("squash"):
             files, size = image.tree_size(tree)
             image.squash(tree, target, self.site.squash, self.workers)
@@ -127,13 +130,13 @@ class Assembler:
             integration=fitted,
         )
 
-    def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
+    def _activation(self, spec: Spec, tree: Path, prefix: Path, sandbox: Sandbox) -> Activation:
         words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
         # Users' activation finds a read-only image too, and the tree may share files with the package cache.
-        read_only = ["--remount-ro", str(prefix)]
-        done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
+        done = sandbox.run(Inside(tree, prefix, words, read_only=True), timeout=300)
         if done.returncode != 0:
-            raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
+            failed = CommandError(["activate", str(prefix)], done.returncode, done.stderr)
+            raise BuildError(f"the activation scripts failed: {failed}")
         found = parse_activation(done.stdout)
         # conda sets an environment's own variables after the scripts.
         chosen = dict(spec.variables)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rattler import Gateway, VirtualPackage, install, solve
 
-from conda_concept import sandbox
 from conda_concept.image import commands, squash
 from conda_concept.layout import Layout
 from conda_concept.localchannel import (
@@ -27,8 +26,8 @@ from conda_concept.model import Package, Release
 from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
-from conda_concept.run import run
 from conda_concept.runtime import capture_activation, ensure_base, write_files
+from conda_concept.sandbox import Inside, find_sandbox
 from conda_concept.settings import Config, Site
 
 SINGULARITY = "/opt/singularity/bin/singularity"
@@ -100,7 +99,7 @@ def make_store(root: Path, work: Path, *, extra: Sequence[str] = (), compiled: b
             prefix = layout.prefix(release)
             words = [f"{prefix}/bin/python3", "-I", "-B", "-m", "compileall", "-f", "-qq", "-j2"]
             words += ["--invalidation-mode", "unchecked-hash", f"{prefix}/lib"]
-            run(sandbox.command(tree, prefix, words), check=False)
+            find_sandbox(site, work).run(Inside(tree, prefix, words))
         facts[release] = _release(layout, site, base, release, tree)
     _aliases(layout)
     return Store(layout, site, facts)

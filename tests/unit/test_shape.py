@@ -57,11 +57,11 @@ ORDER = (
         "pypi",
         "locking",
         "image",
+        "runtime",
         "sandbox",
         "integrating",
         "hooks",
         "bytecode",
-        "runtime",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
 )
