@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import disk_usage, rmtree
+from shutil import rmtree
 from tempfile import mkdtemp
 
 from conda_concept import image
 from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
-from conda_concept.errors import BuildError, SpaceError
-from conda_concept.hooks import Room, run_hooks
+from conda_concept.errors import BuildError
+from conda_concept.hooks import Stage, run_hooks
 from conda_concept.integrating import fit
 from conda_concept.model import Activation, Integration, Package, Spec
 from conda_concept.progress import Reporter
@@ -19,6 +19,7 @@ from conda_concept.run import CommandError
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
 from conda_concept.sandbox import Inside, Sandbox, find_sandbox
 from conda_concept.settings import Site
+from conda_concept.space import Room, require
 from conda_concept.testing import declared
 
 
@@ -107,7 +108,7 @@ class Assembler:
             image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
-        fitted = replace(fitted, hooks=run_hooks(hooks, Room(sandbox, tree, prefix, self.workers), self.reporter))
+        fitted = replace(fitted, hooks=run_hooks(hooks, Stage(sandbox, tree, prefix, self.workers), self.reporter))
         with step("compile bytecode"):
             compiler = Compiler(packages, self.cache, place.scratch, self.workers, sandbox)
             done = compiler.compile(tree, prefix)
@@ -143,15 +144,9 @@ class Assembler:
         kept = tuple((name, value) for name, value in found.set if name not in chosen)
         return Activation(set=(*kept, *spec.variables), prepend=found.prepend, unset=found.unset)
 
-    def check_scratch(self, size: int) -> None:
-        """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
-        folder = self._folder()
-        free = disk_usage(folder).free
-        if free < size:
-            raise SpaceError(
-                f"{folder} has {free / 1e9:,.1f} GB free; this build may need {size / 1e9:,.1f} GB there.",
-                hint="Free some space, or name another folder as `scratch` in the site file.",
-            )
+    def check_scratch(self, room: Room, doing: str) -> None:
+        """`SpaceError` if the scratch folder's file system has less than `room`."""
+        require(self._folder(), room, doing, "Free some space, or name another folder as `scratch` in the site file.")
 
     def _warn(self, tree: Path) -> None:
         skipped = image.link_scripts(tree)

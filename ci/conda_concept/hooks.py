@@ -27,7 +27,7 @@ EPOCH = "315532800"
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Stage:
     """Where hooks run: in a sandbox, with a tree at its prefix, on so many CPUs."""
 
     sandbox: Sandbox
@@ -39,13 +39,13 @@ class Room:
 Snapshot = Mapping[str, tuple[int, int, int, int]]
 
 
-def run_hooks(hooks: Sequence[tuple[str, str]], room: Room, reporter: Reporter) -> tuple[HookFact, ...]:
+def run_hooks(hooks: Sequence[tuple[str, str]], stage: Stage, reporter: Reporter) -> tuple[HookFact, ...]:
     """Run all hooks in order, each a timed step, and keep `conda-meta` true after each."""
     facts = []
     for name, text in hooks:
         with reporter.step(f"hook {name}"):
-            fact = run_hook(name, text, room)
-            settle_hook(room.tree, fact)
+            fact = run_hook(name, text, stage)
+            settle_hook(stage.tree, fact)
             reporter.say(
                 f"{len(fact.added)} path(s) added, {len(fact.changed)} changed, {len(fact.removed)} removed; "
                 "the release record lists them"
@@ -54,15 +54,15 @@ def run_hooks(hooks: Sequence[tuple[str, str]], room: Room, reporter: Reporter) 
     return tuple(facts)
 
 
-def run_hook(name: str, text: str, room: Room) -> HookFact:
+def run_hook(name: str, text: str, stage: Stage) -> HookFact:
     """Run one hook and say what it changed; `BuildError` with the end of what it said if it ends badly."""
-    tree = room.tree
+    tree = stage.tree
     script = tree.parent / f"hook-{name}"
     script.write_text(text, encoding="utf-8")
     script.chmod(0o755)
     before = snapshot(tree)
-    shown, variables = (Shown(str(script), PLACE),), _variables(room.prefix, room.workers)
-    done = room.sandbox.run(Inside(tree, room.prefix, [PLACE], shown, variables), SECONDS)
+    shown, variables = (Shown(str(script), PLACE),), _variables(stage.prefix, stage.workers)
+    done = stage.sandbox.run(Inside(tree, stage.prefix, [PLACE], shown, variables), SECONDS)
     script.unlink()
     if done.returncode != 0:
         failed = CommandError([name], done.returncode, done.stdout + done.stderr)

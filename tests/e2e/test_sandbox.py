@@ -38,7 +38,7 @@ for place in / /usr /etc {root}/apps /tmp "$CONDA_PREFIX"; do
     if touch "$place/new" 2>/dev/null; then echo "wrote $place"; fi
 done
 rm "$CONDA_PREFIX/new"
-ls -d /home/* {root}/store/* 2>/dev/null || echo none
+ls -d /home/* {root}/repository 2>/dev/null || echo none
 env | sort
 """
 ACTIVATE = 'export TOLD="$(cat {root}/apps/version)"\ntouch "$CONDA_PREFIX/new" 2>/dev/null && export WROTE=1\n:\n'

@@ -11,6 +11,7 @@ from conda_concept.progress import Reporter
 from conda_concept.render.sitecheck import checked_text
 from conda_concept.repository import Repository
 from conda_concept.settings import Groups
+from conda_concept.space import Room
 from conda_concept.steps.site_check import place, site_check
 from conda_concept.steps.site_check.place import Ground
 from conda_concept.testing.probe import ordinary_user as chosen
@@ -83,11 +84,11 @@ def test_folders_that_users_or_builds_cannot_write(open_dir: Path) -> None:
 
 
 def test_room_for_a_first_release(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "ROOM", {"root": 0, "scratch": 1e18, "cache": 0})
-    monkeypatch.setattr(place, "INODES", {"root": 0, "scratch": 0, "cache": 0})
+    none = Room(0, 0)
+    monkeypatch.setattr(place, "ROOM", {"root": none, "scratch": Room(10**18, 1), "cache": none})
     found = place.space(ground(open_dir))
     assert [one.verdict for one in found] == ["ok", "warning", "ok"]
-    assert "A large environment wants 1000000000 GB" in text(found, "warning")
+    assert "A large environment wants 1,000,000,000 GB" in text(found, "warning")
 
 
 def test_commands_that_are_left_to_a_host_that_has_not_got_them(open_dir: Path) -> None:

@@ -48,6 +48,7 @@ ORDER = (
         "looking",
         "repository",
         "localchannel",
+        "space",
         "download",
         "store",
         "channels",

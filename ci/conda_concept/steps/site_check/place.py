@@ -16,13 +16,12 @@ from conda_concept.repository import Repository
 from conda_concept.run import PACKAGE_OF, run
 from conda_concept.runtime import runtime_problems
 from conda_concept.settings import Site
+from conda_concept.space import LARGE, Room, free, nearest
 from conda_concept.store.permissions import Permissions, obstacles
 
-#: An environment of 1,000 packages has an image of about 4 GB and a tree of about 10 GB (DESIGN's numbers); below
-#: these many bytes free the first real build would fail, or leave no room for a second release beside it.
-ROOM = {"root": 10e9, "scratch": 20e9, "cache": 5e9}
-#: Launchers and records of some hundred releases, and a tree of 300,000 files.
-INODES = {"root": 50_000, "scratch": 400_000, "cache": 50_000}
+#: What the build of a large environment wants, so that `space` says what a build would; a second image beside the
+#: first, and the launchers and records of some hundred releases, have to fit into root.
+ROOM = {"root": Room(2 * LARGE.root.size, 50_000), "scratch": LARGE.scratch, "cache": LARGE.cache}
 #: Programs that a build uses and that are looked up in PATH.
 BUILD_TOOLS = ("mksquashfs", "unsquashfs", "bwrap", "git")
 
@@ -94,7 +93,7 @@ def root(ground: Ground) -> list[Finding]:
     """The store's root: it can be made and written, users get there, and two groups can be told apart."""
     site, found = ground.site, []
     path = Path(site.root)
-    there = _nearest(path)
+    there = nearest(path)
     if not os.access(there, os.W_OK | os.X_OK):
         mend = f"Make {path} as an administrator and give it to {_user(os.geteuid())}, or choose another `root`."
         return [wrong(f"{there} cannot be written by {_user(os.geteuid())}", mend)]
@@ -115,7 +114,7 @@ def folders(ground: Ground) -> list[Finding]:
     site, found = ground.site, []
     for key in ("scratch", "cache"):
         path = Path(getattr(site, key))
-        there = _nearest(path)
+        there = nearest(path)
         good = os.access(there, os.W_OK | os.X_OK)
         mend = f"Make it writable for {_user(os.geteuid())}, or choose another folder as `{key}` in the site file."
         found.append(ok(f"{key}: {path}") if good else wrong(f"{key}: {there} cannot be written", mend))
@@ -142,17 +141,15 @@ def space(ground: Ground) -> list[Finding]:
     """Free bytes and inodes of every folder that builds fill."""
     found = []
     for key in ("root", "scratch", "cache"):
-        there = _nearest(Path(getattr(ground.site, key)))
+        wanted, folder = ROOM[key], Path(getattr(ground.site, key))
         try:
-            disk = os.statvfs(there)
+            size, inodes = free(folder)
         except OSError as error:
-            found.append(wrong(f"{key}: {there}: {error.strerror}", "Is that file system mounted?"))
+            found.append(wrong(f"{key}: {folder}: {error.strerror}", "Is that file system mounted?"))
             continue
-        free = disk.f_bavail * disk.f_frsize
-        inodes = disk.f_favail if disk.f_files else None
-        text = f"{key}: {free / 1e9:,.0f} GB" + ("" if inodes is None else f" and {inodes:,} inodes") + " free"
-        if free < ROOM[key] or (inodes is not None and inodes < INODES[key]):
-            mend = f"A large environment wants {ROOM[key] / 1e9:.0f} GB and {INODES[key]:,} inodes there."
+        text = f"{key}: {size / 1e9:,.0f} GB" + ("" if inodes is None else f" and {inodes:,} inodes") + " free"
+        if size < wanted.size or (inodes is not None and inodes < wanted.inodes):
+            mend = f"A large environment wants {wanted.size / 1e9:,.0f} GB and {wanted.inodes:,} inodes there."
             found.append(warning(text, mend))
         else:
             found.append(ok(text))
@@ -209,11 +206,6 @@ PLACE: tuple[tuple[str, Callable[[Ground], Sequence[Finding]]], ...] = (
     ("host commands", host_commands),
 )
 """Each stage that looks at what is there."""
-
-
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next((one for one in (path, *path.parents) if one.is_dir()), Path("/"))
 
 
 def _has_lists(folder: Path) -> bool:
