@@ -19,6 +19,7 @@ ORDER = (
         "spec",
         "site",
         "machine",
+        "batch",
         "siting",
         "checkup",
         "evidence",

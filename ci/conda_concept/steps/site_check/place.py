@@ -15,6 +15,7 @@ from conda_concept.progress import Reporter
 from conda_concept.repository import Repository
 from conda_concept.run import PACKAGE_OF, run
 from conda_concept.runtime import runtime_problems
+from conda_concept.sandbox import find_sandbox
 from conda_concept.settings import Site
 from conda_concept.space import LARGE, Room, free, nearest
 from conda_concept.store.permissions import Permissions, obstacles
@@ -22,8 +23,8 @@ from conda_concept.store.permissions import Permissions, obstacles
 #: What the build of a large environment wants, so that `space` says what a build would; a second image beside the
 #: first, and the launchers and records of some hundred releases, have to fit into root.
 ROOM = {"root": Room(2 * LARGE.root.size, 50_000), "scratch": LARGE.scratch, "cache": LARGE.cache}
-#: Programs that a build uses and that are looked up in PATH.
-BUILD_TOOLS = ("mksquashfs", "unsquashfs", "bwrap", "git")
+#: Programs that a build uses and that are looked up in PATH; patchelf is for the interpreter that this check packs.
+BUILD_TOOLS = ("mksquashfs", "unsquashfs", "git", "patchelf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ def programs(ground: Ground) -> list[Finding]:
     found += [wrong(f"{name} is not there", f"Install {PACKAGE_OF.get(name, name)}.") for name in missing]
     if not missing:
         found.append(ok(", ".join(BUILD_TOOLS)))
+    found.append(_sandbox(site))
     problems = runtime_problems(site)
     mend = "Install it, correct its path in the site file, or choose the other `runtime` there."
     found += [wrong(f"runtime {site.runtime}: {problem}", mend) for problem in problems]
@@ -175,6 +177,16 @@ def programs(ground: Ground) -> list[Finding]:
     if site.mpi_run and not os.access(site.mpi_run[0], os.X_OK):
         found.append(wrong(f"mpi_run: {site.mpi_run[0]} cannot be run", "Correct it in the site file."))
     return found
+
+
+def _sandbox(site: Site) -> Finding:
+    """What a build would run code of packages in on this machine, found as a build does."""
+    there = nearest(Path(site.scratch))
+    try:
+        with tempfile.TemporaryDirectory(dir=there if os.access(there, os.W_OK | os.X_OK) else None) as scratch:
+            return ok(f"code of packages runs in {find_sandbox(site, Path(scratch)).kind} during a build")
+    except ConcError as error:
+        return wrong(error.message, error.hint)
 
 
 def host_commands(ground: Ground) -> list[Finding]:
