@@ -208,12 +208,22 @@ def slow(machine: Machine) -> str:
     return "slow"
 
 
-def test_site_check_tries_a_job(machine: Machine) -> None:
-    done = machine.concept("site", "check", "--json")
+def test_site_check_goes_the_whole_way_in_jobs(machine: Machine) -> None:
+    """A trivial job, then download, build and test with the resources that the site file has for them."""
+    machine.site("checked", download="queue")
+    before = set(machine.slurm.jobs())
+    done = machine.concept("site", "check", "--json", site="checked")
     found = {stage["name"]: stage for stage in json.loads(done.stdout)["stages"]}
-    assert found["executor"]["verdict"] == "ok", done.stderr
-    assert "a job in normal ran on " in found["executor"]["found"][0]["text"]
+    said = {name: stage["found"][0]["text"] for name, stage in found.items()}
+    assert done.returncode == 0, done.stderr
+    assert "a job in normal ran on " in said["executor"]
+    assert said["build"].endswith(", in a job")
+    assert said["tests"].endswith("none bad, in a job")
+    submitted = {number: state for number, state in machine.slurm.jobs().items() if number not in before}
+    assert list(submitted.values()) == ["COMPLETED"] * 4
+    assert "download 3 packages in a job" in done.stderr
     assert not list(machine.jobs.glob("site-check-*"))
+    assert not list((machine.root / "store").glob(".check-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conda_concept.checkup import Finding, ok, warning, wrong
+from conda_concept.document import SourceText
 from conda_concept.errors import ConcError
 from conda_concept.progress import Reporter
 from conda_concept.repository import Repository
@@ -29,7 +30,10 @@ BUILD_TOOLS = ("mksquashfs", "unsquashfs", "git", "patchelf")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is checked: the site, its repository, who we are and whom users are tried as (None: nobody but us)."""
+    """What is checked: the site, its repository, who we are and whom users are tried as (None: nobody but us).
+
+    `source` is the site's file where builds and tests are jobs of its scheduler; None: they run in place.
+    """
 
     site: Site
     repository: Repository
@@ -37,6 +41,7 @@ class Ground:
     reporter: Reporter
     environ: Mapping[str, str]
     workers: int
+    source: SourceText | None = None
 
     @property
     def drop(self) -> list[str]:
