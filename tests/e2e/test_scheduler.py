@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from conda_concept.localchannel import PackageSpec, index, write_package
+from tests.conftest import MODULE_INITS
 from tests.e2e.conftest import unmount_all
 from tests.support import forge
 from tests.support.slurm import BIN, Slurm, remove, slurm
@@ -35,7 +36,7 @@ executor:
   kind: pbs
   dialect: slurm
   bin: {root}/bin
-  build: {{queue: {queue}, cpus: 1, memory: 900MB, walltime: "{walltime}"}}
+  build: {{queue: {queue}, cpus: 1, memory: {memory}, walltime: "{walltime}"}}
   test: {{cpus: 2, memory: 900MB, walltime: "00:05:00"}}
   variables: {variables}
   download: {download}
@@ -97,7 +98,7 @@ class Machine:
 
     def site(self, name: str, **changes: str) -> None:
         """A site file."""
-        usual = {"queue": "normal", "walltime": "00:05:00", "hours": "1", "download": "here"}
+        usual = {"queue": "normal", "walltime": "00:05:00", "hours": "1", "download": "here", "memory": "900MB"}
         variables = json.dumps(dict(self.slurm.variables))
         text = SITE.format(root=self.root, variables=variables, **usual | changes)
         (self.root / "repository" / "ci" / "sites" / f"{name}.yml").write_text(text)
@@ -127,8 +128,10 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(ordinary_user: OrdinaryUser, bwrap: Path, squashfuse: Path, mksquashfs: Path) -> Iterator[Machine]:
-    del bwrap, squashfuse, mksquashfs
+def machine(
+    ordinary_user: OrdinaryUser, bwrap: Path, apptainer: Path, squashfuse: Path, mksquashfs: Path
+) -> Iterator[Machine]:
+    del bwrap, apptainer, squashfuse, mksquashfs
     root = Path(tempfile.mkdtemp(prefix="conda-concept-pbs-", dir="/tmp"))
     daemons = Path(tempfile.mkdtemp(prefix="conda-concept-slurm-", dir="/tmp"))
     for folder in (root, daemons):
@@ -156,7 +159,9 @@ def machine(ordinary_user: OrdinaryUser, bwrap: Path, squashfuse: Path, mksquash
 def channel(folder: Path) -> None:
     """The workflows' channel, and packages whose activation scripts take long, never end, or fail: builds run those."""
     forge.make_channel(folder)
-    for name, script in (("slow", "sleep 5"), ("endless", "sleep 250"), ("failing", "exit 3")):
+    greedy = "/usr/bin/python3 -c 'import time; x = b\"x\" * 900_000_000; time.sleep(20)'"
+    scripts = (("slow", "sleep 5"), ("endless", "sleep 250"), ("failing", "exit 3"), ("greedy", greedy))
+    for name, script in scripts:
         files = {f"etc/conda/activate.d/{name}.sh": script + "\n"}
         write_package(folder / "conda-forge", PackageSpec(name, "1", subdir="linux-64", files=files, license="MIT"))
     index(folder / "conda-forge")
@@ -193,8 +198,12 @@ def test_a_release_is_built_and_tested_in_jobs_and_published(machine: Machine) -
     assert "download 2 packages in a job" in done.stderr
     assert "│ install into a clean prefix" in done.stderr
     lines = json.loads(done.stdout)["lines"]
-    said = machine.user.bash(". /usr/share/modules/init/bash; " + "; ".join([*lines[:-1], "hello"]))
-    assert said.stdout.startswith("hello 2.0 in ")
+    for init in MODULE_INITS.values():
+        for runtime in ("namespace", "singularity"):
+            script = f". {init}; " + "; ".join([*lines[:-1], "hello", "python3 -c 'import sys; print(sys.prefix)'"])
+            said = machine.user.bash(script, env={"CONDA_CONCEPT_RUNTIME": runtime}).stdout.split()
+            assert said[:3] == ["hello", "2.0", "in"]
+            assert said[3] == said[4]
     tests = next(machine.root.glob("store/apps/conda_concept/releases/tiny-26.11/*/tests.xml"))
     assert 'name="workers" value="2"' in tests.read_text()  # the CPUs of its job; the build had one
     again = machine.concept("build", "tiny")
@@ -251,6 +260,15 @@ def test_a_job_that_somebody_deletes_is_nobodys_fault_and_made_anew(machine: Mac
     assert "was deleted (slurmstepd-node: error: *** JOB" in said
     assert "Nothing is wrong with what was asked for." in said
     assert list(machine.root.glob("store/apps/conda_concept/releases/slow-26.11/*")) == []
+
+
+def test_a_job_that_runs_out_of_memory_is_ours(machine: Machine) -> None:
+    machine.environment("greedy", "hello", "greedy")
+    machine.site("small", memory="500MB")
+    done = machine.concept("build", "greedy", site="small")
+    assert done.returncode == 15, done.stderr
+    assert "needed more than its 500MB of memory" in done.stderr
+    assert "Ask for more `memory`" in done.stderr
 
 
 def test_a_killed_process_is_followed_by_one_that_picks_its_job_up(machine: Machine, slow: str) -> None:
