@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from conda_concept.localchannel import PackageSpec, index, write_package
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Pull, State
 from tests.support.forge import Forge, Ran, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.slurm import BIN, Slurm, remove, slurm
 from tests.support.user import OrdinaryUser
 

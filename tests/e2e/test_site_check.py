@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import unmount_all
 from tests.support.opened import opened
+from tests.support.scheduled import unmount_all
 from tests.support.user import ACCOUNT, OrdinaryUser
 
 #: Both runtimes and both module systems of a machine that ci/setup has prepared.

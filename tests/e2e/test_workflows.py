@@ -16,10 +16,10 @@ import pytest
 from conda_concept.layout import Layout
 from conda_concept.record import parse_release
 from conda_concept.store.usage import in_use
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
