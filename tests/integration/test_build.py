@@ -36,7 +36,7 @@ def test_the_log_names_every_package_with_its_seconds(tiny: Tiny) -> None:
     tiny.write({"environment.yml": ENVIRONMENT + "  - world\n"})
     tiny.concept("lock", "tiny")
     said = tiny.concept("build", "tiny").err
-    assert [line.split()[1:] for line in sorted(said.splitlines()) if " s  " in line] == [
+    assert sorted(line.split()[1:] for line in said.splitlines() if " s  " in line) == [
         ["s", "hello", "2.0", "0"],
         ["s", "world", "1.0", "0"],
     ]
