@@ -114,6 +114,15 @@ def test_programs_that_are_not_there(open_dir: Path) -> None:
         assert words in said
 
 
+def test_a_build_without_a_place_for_code_of_packages_is_known_before(open_dir: Path) -> None:
+    where = ground(open_dir)
+    assert "code of packages runs in bubblewrap during a build" in text(place.programs(where), "ok")
+    site = where.site.model_copy(update={"sandbox": "singularity", "singularity": "/no/singularity"})
+    found = place.programs(Ground(site, where.repository, where.user, where.reporter, where.environ, 1))
+    assert "packages cannot be built on this machine: the program `/no/singularity` is not" in text(found, "wrong")
+    assert "`sandbox` in the site file" in text(found, "wrong")
+
+
 def test_an_executor_is_tried_by_whoever_knows_how(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
