@@ -139,8 +139,8 @@ def aims(size: Size) -> list[Aim]:
     if size.percent == 100:
         found.append(Aim("lock to tested candidate below ten minutes", f"{seconds:.0f} s", seconds < CANDIDATE_SECONDS))
     if size.one is not None:
-        share = size.one.seconds() / seconds
-        found.append(Aim("one package changed: under a quarter of that", f"{share:.2f}", share < QUARTER))
+        share = _build_seconds(size.one) / _build_seconds(first)
+        found.append(Aim("one package changed: built in under a quarter", f"{share:.2f}", share < QUARTER))
     if size.present is not None and size.one is not None:
         old = sum(step.seconds for step in size.present.update)
         ours = _build_seconds(size.one)
@@ -151,7 +151,9 @@ def aims(size: Size) -> list[Aim]:
         fewer, faster = plain.operations / image.operations, plain.seconds / image.seconds
         where = f"{plain.milliseconds:g} ms, {plain.processes} at once"
         found.append(Aim(f"20 times fewer operations ({where})", f"{fewer:.1f} times", fewer >= FEWER))
-        found.append(Aim(f"20 times faster cold ({where})", f"{faster:.1f} times", faster >= FASTER))
+        waited = f"{plain.waited:.2f} s of {plain.seconds:.2f} against {image.waited:.2f} of {image.seconds:.2f}"
+        told = f"{faster:.1f} times; waiting for the disk {waited}"
+        found.append(Aim(f"20 times faster cold ({where})", told, faster >= FASTER))
     if size.users:
         failed = sum(one.failed for one in size.users)
         found.append(Aim("no start fails while releases are published", f"{failed} failed", failed == 0))
@@ -159,7 +161,7 @@ def aims(size: Size) -> list[Aim]:
 
 
 def _build_seconds(passed: Passed) -> float:
-    """What the present pipeline's steps do: from the lock to an image on the shared disk, no tests."""
+    """What the present pipeline's steps do too: from the lock to an image on the shared disk, no tests."""
     return sum(step.seconds for step in passed.steps if step.name not in ("lock", "test"))
 
 
@@ -187,12 +189,13 @@ def tables(size: Size) -> str:
     if size.cold:
         rows = [
             (
-                *(one.way, f"{one.milliseconds:g}", one.processes, f"{one.seconds:.2f}", f"{one.operations:,}"),
+                *(one.way, f"{one.milliseconds:g}", one.processes, f"{one.seconds:.2f}", f"{one.warm:.2f}"),
+                f"{one.operations:,}",
                 *(f"{one.opens:,}", f"{one.stats:,}", f"{one.reads:,}", f"{one.megabytes:.1f}", one.failed),
             )
             for one in size.cold
         ]
-        headers = ("way", "ms", "at once", "seconds", "operations", "opens", "stats", "reads", "MB", "failed")
+        headers = ("way", "ms", "at once", "seconds", "warm", "operations", "opens", "stats", "reads", "MB", "failed")
         title = f"cold import of a stack of {size.modules} modules"
         parts.append(f"{title}\n{tabulate(rows, headers=headers, disable_numparse=True)}")
     if size.users:

@@ -4,20 +4,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 from conda_concept import image
-from conda_concept.bytecode import Compiler
 from conda_concept.download import Cache, disk_error, fetch_all
 from conda_concept.errors import BuildError
 from conda_concept.hooks import Stage, run_hooks
 from conda_concept.integrating import fit
+from conda_concept.layers import Layered, Layers
 from conda_concept.model import Activation, Integration, Package, Spec
 from conda_concept.progress import Reporter
 from conda_concept.run import CommandError
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
 from conda_concept.sandbox import Inside, Sandbox, find_sandbox
+from conda_concept.scratch import Scratch, scratch_folder, sweep
 from conda_concept.settings import Site
 from conda_concept.space import Room, require
 from conda_concept.testing import declared
@@ -25,17 +24,14 @@ from conda_concept.testing import declared
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A squashed environment: the tree it was made from, the image file, and what can be said of them.
+    """A squashed environment: the image, which is yet to be written, and what can be said of it.
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
     and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
     say about their own tests (JSON), `integration` how the tree differs from what the packages brought.
     """
 
-    tree: Path
-    image: Path
-    files: int
-    content_size: int
+    image: Layered
     commands: tuple[str, ...]
     metadata: tuple[str, ...]
     activation: Activation
@@ -49,7 +45,7 @@ class Place:
     """Where an environment is built for, and the folder that it is built in."""
 
     prefix: Path
-    scratch: Path
+    scratch: Scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +65,17 @@ class Assembler:
 
         `hooks` are scripts (name and text) that run in the finished tree before it is squashed.
         """
-        scratch = self._scratch()
-        try:
+        with scratch_folder(Path(self.site.scratch)) as scratch:
             yield self._assemble(spec, packages, Place(prefix, scratch), hooks)
-        except OSError as error:
-            raise disk_error(error, scratch) from error
-        finally:
-            rmtree(scratch, ignore_errors=True)
-
-    def _folder(self) -> Path:
-        folder = Path(self.site.scratch)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        return folder
-
-    def _scratch(self) -> Path:
-        folder = self._folder()
-        try:
-            return Path(mkdtemp(prefix="conda-concept-build-", dir=folder))
-        except OSError as error:
-            raise disk_error(error, folder) from error
 
     def _assemble(
         self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]]
     ) -> Assembled:
-        prefix, tree, target = place.prefix, place.scratch / "tree", place.scratch / "image.sqsh"
+        prefix, scratch = place.prefix, place.scratch.path
+        tree = scratch / "tree"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
-        sandbox = find_sandbox(self.site, place.scratch)  # before anything that takes long
+        sandbox = find_sandbox(self.site, scratch)  # before anything that takes long
         with step(f"download {len(packages)} packages"):
             fetched = fetch_all(packages, self.cache, self.reporter)
             self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
@@ -109,22 +86,25 @@ class Assembler:
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
         fitted = replace(fitted, hooks=run_hooks(hooks, Stage(sandbox, tree, prefix, self.workers), self.reporter))
+        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter, sandbox)
         with step("compile bytecode"):
-            compiler = Compiler(packages, self.cache, place.scratch, self.workers, sandbox)
-            done = compiler.compile(tree, prefix)
+            whole = layers.compile(tree, prefix)
+            done = whole.compiled
             self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
         with step("run activation scripts"):
             activation = self._activation(spec, tree, prefix, sandbox)
         with step("squash"):
-            files, size = image.tree_size(tree)
-            image.squash(tree, target, self.site.squash, self.workers)
+            squashed = layers.squash(whole)
+            self.reporter.say(f"{len(whole.missing)} packages squashed, {len(whole.kept)} kept from earlier builds")
+        commands = image.commands(tree)
+        metadata = tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json")))
+        place.scratch.discard(tree)
+        with step("join the layers"):
+            layered = layers.join(squashed)
         return Assembled(
-            tree=tree,
-            image=target,
-            files=files,
-            content_size=size,
-            commands=image.commands(tree),
-            metadata=tuple(sorted(str(path.relative_to(tree)) for path in (tree / "conda-meta").glob("*.json"))),
+            image=layered,
+            commands=commands,
+            metadata=metadata,
             activation=activation,
             declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
             has_kernel=any(package.name == "ipykernel" for package in packages),
@@ -146,7 +126,13 @@ class Assembler:
 
     def check_scratch(self, room: Room, doing: str) -> None:
         """`SpaceError` if the scratch folder's file system has less than `room`."""
-        require(self._folder(), room, doing, "Free some space, or name another folder as `scratch` in the site file.")
+        folder = Path(self.site.scratch)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        sweep(folder)
+        require(folder, room, doing, "Free some space, or name another folder as `scratch` in the site file.")
 
     def _warn(self, tree: Path) -> None:
         skipped = image.link_scripts(tree)

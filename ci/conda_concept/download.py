@@ -10,13 +10,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import requests
 
-from conda_concept.errors import ConcError, InputError, IntegrityError, NetworkError, SpaceError
+from conda_concept.errors import ConcError, InputError, IntegrityError, NetworkError, RefusedError, SpaceError
 from conda_concept.model import CHANNEL_ALIAS, Package
 from conda_concept.progress import Reporter
 from conda_concept.space import Demand, require
@@ -42,6 +43,30 @@ class Cache:
         """Where the archive of a package is kept."""
         return self.folder / "archives" / str(package.sha256) / package.filename
 
+    def unpacked(self, package: Package) -> Path:
+        """Where rattler keeps a conda package unpacked."""
+        return self.folder / "packages" / f"{package.name}-{package.version}-{package.build}"
+
+    def secure(self) -> None:
+        """Make the folder, and make it ours alone: who can write there decides what gets into everybody's images.
+
+        Raises:
+            RefusedError: if it belongs to somebody else.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            present = self.folder.stat()
+            if present.st_uid == os.geteuid() and present.st_mode & 0o077:
+                self.folder.chmod(0o700)
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
+        if present.st_uid != os.geteuid():
+            raise RefusedError(
+                f"the cache {self.folder} belongs to another account (number {present.st_uid}), "
+                "which could put anything into what is built from it.",
+                hint="Build as that account, or name another `cache` in the site file.",
+            )
+
     def address(self, package: Package) -> str:
         """Where the archive comes from: the lock's address, below this run's channel alias."""
         if package.url.startswith(CHANNEL_ALIAS + "/"):
@@ -62,7 +87,8 @@ def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, 
             f"the lock has no sha256 for {', '.join(unhashed[:5])}{' and others' if len(unhashed) > 5 else ''}.",
             hint="Lock the environment again; nothing is installed without its hash.",
         )
-    missing = [package for package in packages if not _is_there(package, cache)]
+    cache.secure()
+    missing = _missing(packages, cache, workers)
     _check_space(missing, cache)
     fetched, said = 0, time.monotonic()
     with reporter.bar("downloading", total=len(missing)) as bar, ThreadPoolExecutor(max_workers=workers) as pool:
@@ -78,6 +104,16 @@ def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, 
             pool.shutdown(cancel_futures=True)
             raise
     return fetched
+
+
+def _missing(packages: Sequence[Package], cache: Cache, workers: int) -> list[Package]:
+    """What is not there, or would be unpacked now and has other bytes than the lock says: disks decay."""
+    there = {item.sha256: item for item in packages if _is_there(item, cache)}
+    unread = [item for item in there.values() if not cache.unpacked(item).is_dir()]
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        digests = pool.map(lambda package: _sha256(cache.path(package)), unread)
+        damaged = {item.sha256 for item, digest in zip(unread, digests, strict=True) if digest != item.sha256}
+    return [item for item in packages if item.sha256 not in there or item.sha256 in damaged]
 
 
 def _check_space(missing: Sequence[Package], cache: Cache) -> None:
@@ -100,12 +136,17 @@ def _is_there(package: Package, cache: Cache) -> bool:
 def _fetch(package: Package, cache: Cache) -> int:
     target = cache.path(package)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # What an earlier run has of it; whoever renames it first goes on with it.
+    begun = target.with_name(f".{target.name}.part")
     address = cache.address(package)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            begun.replace(part)
         _with_retries(lambda: _save(address, part), address)
         digest = _sha256(part)
         if digest != package.sha256:
+            part.unlink()
             raise IntegrityError(
                 f"{package.filename} from {address} is damaged or was replaced: "
                 f"its sha256 is {digest}, the lock says {package.sha256}.",
@@ -114,9 +155,11 @@ def _fetch(package: Package, cache: Cache) -> int:
         part.replace(target)
         return target.stat().st_size
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise disk_error(error, target.parent) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.replace(begun)
 
 
 def _with_retries(attempt: Callable[[], None], address: str) -> None:

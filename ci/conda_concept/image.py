@@ -31,8 +31,9 @@ from conda_concept.settings import Squash
 #: rattler's own words for files that share nothing with its cache that a writer could reach. (`allow-symbolic-links`
 #: has to stay: without, py-rattler 0.28 makes files of what packages bring as links, with the placeholder left in.)
 _PRIVATE = "allow-hard-links = false\n"
-#: What mksquashfs may use for its queues; by itself it takes a quarter of the machine, and is no faster.
-_MEMORY = "512M"
+#: What mksquashfs may use for its queues; by itself it takes a quarter of the machine, and is no faster. Less for
+#: layers, of which several are made at once.
+_MEMORY, _LAYER_MEMORY = "512M", "128M"
 
 
 @dataclass(slots=True)
@@ -110,8 +111,7 @@ async def _install(
 
 def unpacked(packages: Sequence[Package], cache: Cache) -> dict[str, Path]:
     """Where rattler keeps each conda package unpacked, by name."""
-    folder = cache.folder / "packages"
-    found = {item.name: folder / f"{item.name}-{item.version}-{item.build}" for item in packages if item.build}
+    found = {item.name: cache.unpacked(item) for item in packages if item.build}
     return {name: path for name, path in found.items() if path.is_dir()}
 
 
@@ -230,32 +230,38 @@ def clobbered(staging: Path) -> tuple[str, ...]:
     return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()))
 
 
-def tree_size(staging: Path) -> tuple[int, int]:
-    """Files and their bytes below a folder; symlinks count as files of no size."""
-    files = size = 0
-    for folder, _, names in os.walk(staging):
-        for name in names:
-            files += 1
-            size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - pathlib doubles this loop's time
-    return files, size
-
-
-def squash_argv(tool: Path, tree: Path, target: Path, options: Squash, workers: int) -> list[str]:
+def squash_argv(tool: Path, trees: Sequence[Path], target: Path, options: Squash, workers: int) -> list[str]:
     """The `mksquashfs` line: reproducible, owned by root, readable by all, compressed as the site says."""
+    memory = _MEMORY if workers > 1 else _LAYER_MEMORY
     level = ["-Xcompression-level", str(options.level)] if options.compression in ("zstd", "gzip") else []
     return [
-        *(str(tool), str(tree), str(target), "-noappend", "-quiet", "-no-progress", "-exit-on-error"),
+        *(str(tool), *map(str, trees), str(target), "-noappend", "-quiet", "-no-progress", "-exit-on-error"),
         *("-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-xattrs", "-root-mode", "755"),
         *("-action", "chmod(u=rwX,go=rX)@!type(l)"),
-        *("-comp", options.compression, *level, "-b", options.block, "-processors", str(workers), "-mem", _MEMORY),
+        *("-comp", options.compression, *level, "-b", options.block, "-processors", str(workers), "-mem", memory),
     ]
 
 
 def squash(tree: Path, target: Path, options: Squash, workers: int) -> None:
     """Write the image of a tree to `target`, which must not be there yet."""
-    argv = squash_argv(find_tool("mksquashfs"), tree, target, options, workers)
+    _squash(squash_argv(find_tool("mksquashfs"), [tree], target, options, workers), target)
+
+
+def squash_layer(folders: Sequence[Path], left_out: Path, target: Path, options: Squash) -> None:
+    """Write one image with each folder below its own name, but the paths (absolute) in the file `left_out`."""
+    argv = squash_argv(find_tool("mksquashfs"), folders, target, options, 1)
+    _squash([*argv, "-keep-as-directory", "-ef", str(left_out)], target)
+
+
+def _squash(argv: Sequence[str], target: Path) -> None:
     try:
         run(argv)
     except CommandError as error:
         target.unlink(missing_ok=True)
         raise BuildError(f"the image could not be squashed: {error}", hint="See the last lines above.") from error
+
+
+def squash_version() -> str:
+    """Which mksquashfs there is: `4.5.1`."""
+    said = run([find_tool("mksquashfs"), "-version"], check=False).stdout
+    return next((word for word in said.split() if word[0].isdigit()), "unknown")

@@ -1,6 +1,7 @@
 """Downloads: only the lock's bytes get in, whatever the channel, the network or another build does."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ import pytest
 
 from conda_concept import download
 from conda_concept.download import Cache, fetch_all
-from conda_concept.errors import InputError, IntegrityError, NetworkError, SpaceError
+from conda_concept.errors import InputError, IntegrityError, NetworkError, RefusedError, SpaceError
 from conda_concept.model import CHANNEL_ALIAS, Package
 from conda_concept.progress import Reporter
 
@@ -95,6 +96,35 @@ def test_a_broken_connection_is_resumed_where_it_broke(tmp_path: Path, channel: 
     fetch_all([package()], cache(tmp_path, channel), REPORTER)
     assert channel.requests == [None, f"bytes={len(DATA) // 2}-"]
     assert cache(tmp_path, channel).path(package()).read_bytes() == DATA
+
+
+def test_a_later_run_goes_on_where_one_that_failed_broke_off(tmp_path: Path, channel: Channel) -> None:
+    channel.script = ["half", "503", "503", "503"]
+    with pytest.raises(NetworkError):
+        fetch_all([package()], cache(tmp_path, channel), REPORTER)
+    fetch_all([package()], cache(tmp_path, channel), REPORTER)
+    assert channel.requests[-1] == f"bytes={len(DATA) // 2}-"
+    assert cache(tmp_path, channel).path(package()).read_bytes() == DATA
+    assert leftovers(tmp_path) == []
+
+
+def test_an_archive_that_decayed_is_fetched_again_before_it_is_unpacked(tmp_path: Path, channel: Channel) -> None:
+    kept = cache(tmp_path, channel)
+    fetch_all([package()], kept, REPORTER)
+    kept.path(package()).write_bytes(DATA[::-1])
+    assert fetch_all([package()], kept, REPORTER) == len(DATA)
+    assert kept.path(package()).read_bytes() == DATA
+
+
+def test_nobody_else_can_write_in_the_cache(tmp_path: Path, channel: Channel) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o775)
+    fetch_all([package()], cache(folder, channel), REPORTER)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(RefusedError, match=r"belongs to another account \(number 65534\)"):
+        fetch_all([package()], cache(folder, channel), REPORTER)
 
 
 def test_a_busy_server_is_asked_again_and_then_given_up(tmp_path: Path, channel: Channel) -> None:

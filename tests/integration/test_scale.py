@@ -83,7 +83,7 @@ def test_the_whole_path(folder: Path, made: Made) -> None:
     first = world.candidate()
     assert first.failures == ()
     assert first.files == made.plan.files
-    assert [step.name.split()[0] for step in first.steps][-5:] == ["run", "squash", "stage", "clean", "test"]
+    assert [step.name.split()[0] for step in first.steps][-5:] == ["squash", "join", "stage", "clean", "test"]
     changed = world.candidate(*made.changed[:1])
     assert changed.failures == ()
     assert changed.release != first.release

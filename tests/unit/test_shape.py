@@ -31,6 +31,7 @@ ORDER = (
         "specedit",
         "solvertext",
         "explain",
+        "squashfs",
         "matrix",
         "identity",
         "layout",
@@ -51,6 +52,7 @@ ORDER = (
         "localchannel",
         "space",
         "download",
+        "scratch",
         "store",
         "channels",
         "solver",
@@ -64,6 +66,7 @@ ORDER = (
         "integrating",
         "hooks",
         "bytecode",
+        "layers",
     ),
     *("testing", "assembly", "executor", "github", "steps", "commands", "cli"),
 )

@@ -104,8 +104,8 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
             image = ImageFact(
                 sha256=copied.sha256,
                 size=copied.size,
-                files=made.files,
-                content_size=made.content_size,
+                files=made.image.joined.files,
+                content_size=made.image.joined.content_size,
                 squash=" ".join(str(value) for value in store.site.squash.model_dump().values()),
             )
             record = _record(order, store, release, image, made)

@@ -9,9 +9,10 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from conda_concept.errors import InputError, IntegrityError
 from conda_concept.layout import INCOMPLETE, Layout
@@ -28,6 +29,18 @@ CHUNK = 4 << 20
 UNLISTED = frozenset(
     {"release.json", "tests.json", "tests.xml", "keep", INCOMPLETE, ".tests.json.part", ".tests.xml.part"}
 )
+
+
+class Source(Protocol):
+    """Bytes of an image that are made when they are asked for."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """From the first to the last."""
+
 
 Progress = Callable[[int, int], None]
 """Told bytes done and bytes in all."""
@@ -68,12 +81,12 @@ class Staged:
         """Where a builder may squash to directly; `image(staged.image_part)` then puts it in place by a rename."""
         return self.prefix / ".image.sqsh.part"
 
-    def image(self, source: Path, progress: Progress = no_progress) -> Copied:
+    def image(self, source: Source | Path, progress: Progress = no_progress) -> Copied:
         """Put the image in place and return what it is; the source stays where it is, unless it is `image_part`.
 
-        It is hashed while it is copied (or read, where no copy is needed), brought to the disk, then renamed.
+        It is hashed while it is written (or read, where no copy is needed), brought to the disk, then renamed.
         """
-        if not source.is_file():
+        if isinstance(source, Path) and not source.is_file():
             raise InputError(f"There is no image at {source}.")
         with explained(f"put the image of {self.release} in place"):
             if source == self.image_part:
@@ -173,9 +186,9 @@ class Staged:
             raise InputError(f"`{path}` cannot be a path of a release.")
         return self.prefix / pure
 
-    def _hash(self, source: Path, progress: Progress, descriptor: int | None) -> Copied:
-        """Digest a file, copying it where there is somewhere to; a sign of life every minute."""
-        total = source.stat().st_size
+    def _hash(self, source: Source | Path, progress: Progress, descriptor: int | None) -> Copied:
+        """Digest an image, writing it where there is somewhere to; a sign of life every minute."""
+        total = source.stat().st_size if isinstance(source, Path) else source.size
 
         def each(chunk: memoryview, done: int) -> None:
             if descriptor is not None:
@@ -183,20 +196,29 @@ class Staged:
             self.refresh()
             progress(done, total)
 
-        return digest(source, each)
+        return _digest(_chunks(source) if isinstance(source, Path) else source.chunks(), each)
 
 
 def digest(path: Path, each: Callable[[memoryview, int], None]) -> Copied:
     """The sha256 and size of a file; `each` is given every piece and the bytes so far."""
+    return _digest(_chunks(path), each)
+
+
+def _digest(chunks: Iterator[bytes | memoryview], each: Callable[[memoryview, int], None]) -> Copied:
     sha = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK))
     done = 0
+    for chunk in chunks:
+        sha.update(chunk)
+        done += len(chunk)
+        each(memoryview(chunk), done)
+    return Copied(sha.hexdigest(), done)
+
+
+def _chunks(path: Path) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK))
     with path.open("rb", buffering=0) as source:
         while count := source.readinto(buffer):
-            sha.update(buffer[:count])
-            done += count
-            each(buffer[:count], done)
-    return Copied(sha.hexdigest(), done)
+            yield buffer[:count]
 
 
 def facts_of(prefix: Path, known: dict[str, str]) -> tuple[FileFact, ...]:
