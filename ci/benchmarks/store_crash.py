@@ -6,6 +6,7 @@ invariant holds, every alias says what it said before or what it is to say, and 
 where it would have ended without the accident.
 """
 
+import datetime as dt
 import errno
 import os
 import shutil
@@ -15,9 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.store_readers import load_all
 from benchmarks.storekit import (
     ASKED,
     NO_GRACE,
+    START,
     FaultyDoor,
     broken,
     build,
@@ -30,11 +33,13 @@ from benchmarks.storekit import (
     silent,
 )
 from conda_concept.errors import ConcError
+from conda_concept.settings import Config
 from conda_concept.steps.doctor import doctor
 from conda_concept.steps.prune import prune
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import Store
+from conda_concept.store.staging import apply_tree
 
 _DONE, _TOLD, _NO_ADVICE, _SURPRISE = range(4)
 
@@ -47,6 +52,10 @@ OLD, CURRENT, NEW, NEXT, TRIAL = (
     release("23.07", 4),
     release("23.04", 5),
 )
+
+
+#: Seen from the day of a scenario's command.
+YESTERDAY, TOMORROW = ((START + dt.timedelta(days=days)).date() for days in (0, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +76,14 @@ class Scenario:
 
 @dataclass(slots=True)
 class Tally:
-    """What a scenario showed: operations counted, runs killed and failed, states checked, and every violation."""
+    """What a scenario showed: operations, runs killed and failed, states checked, modules loaded, every violation."""
 
     name: str
     operations: int = 0
     killed: int = 0
     failed: int = 0
     states: int = 0
+    loads: int = 0
     violations: list[str] = field(default_factory=list)
 
 
@@ -98,7 +108,11 @@ def _and(*steps: Callable[[Store], object]) -> Callable[[Store], None]:
 
 
 def _litter(store: Store) -> None:
-    """A former release, a candidate that can be tried, and a build that was killed half-way."""
+    """A former release, a candidate that is tried, a base that nothing uses, and a build that was killed half-way."""
+    base = store.layout.runtime / "base-0123456789ab"
+    (base / "etc").mkdir(parents=True)
+    base.joinpath("etc/passwd").write_text("")
+    apply_tree(store.door, store.layout.runtime, store.permissions)
     ready(store, NEW)
     publish_release(store, NEW, "23.01", ASKED, silent())
     roll_back(store, CURRENT.label, "", ASKED, silent())
@@ -121,6 +135,21 @@ def _disorder(store: Store) -> None:
     layout.envs.joinpath(".analysis3.new").symlink_to("nowhere")
     layout.history.write_text(layout.history.read_text() + "half a line")
     layout.prefix(NEXT).joinpath("bin").mkdir(parents=True)
+
+
+def _damaged(store: Store) -> None:
+    """A candidate that is there as a whole, and is not what was built."""
+    ready(store, NEW)
+    store.layout.image(NEW).write_bytes(b"other bytes")
+
+
+def _build_anew(store: Store) -> None:
+    build(store, NEW, again=store.reader.complete(NEW) and bool(store.checker.verify(NEW)))
+
+
+def _retire(store: Store, day: dt.date) -> None:
+    """The nightly run, where the main branch says that a version goes after `day`."""
+    prune(store, ASKED, (), {"analysis3": Config(version="23.04", retire={"23.01": day})})
 
 
 def _old_age(store: Store) -> Store:
@@ -158,6 +187,24 @@ SCENARIOS = (
     Scenario("prune", _and(_published, _litter), lambda store: prune(_old_age(store), ASKED), days=900, whole=False),
     Scenario("repair", _and(_published, _disorder), lambda store: doctor(store, ASKED, repair=True), whole=False),
     Scenario(
+        "test a published release again",
+        _published,
+        lambda store: judge(store, CURRENT, report=b"<testsuites a='1'/>\n"),
+    ),
+    Scenario(
+        "build a damaged release anew",
+        _and(_published, _damaged),
+        _build_anew,
+        # Where nothing is left to do no lock is taken; the one that is left behind is for whoever needs it next.
+        again=_and(_build_anew, lambda store: store.hide([])),
+    ),
+    Scenario("announce a version's end", _published, lambda store: _retire(store, TOMORROW)),
+    Scenario(
+        "retire a version",
+        _and(_published, lambda store: _publish(store, CURRENT, "23.04"), lambda store: _retire(store, TOMORROW)),
+        lambda store: _retire(store, YESTERDAY),
+    ),
+    Scenario(
         "try a candidate",
         _and(_published, lambda store: ready(store, TRIAL)),
         lambda store: store.expose(TRIAL, "analysis3-pr12"),
@@ -170,10 +217,12 @@ class Harness:
     """Runs scenarios below a folder of its own.
 
     Every operation is killed at, and fails: with `thorough` in each of the ways, without in one of them by turns.
+    After every `load_every`-th kill users load all modules, in each module system; 0: never.
     """
 
     folder: Path
     thorough: bool = False
+    load_every: int = 0
 
     @property
     def root(self) -> Path:
@@ -221,6 +270,10 @@ class Harness:
         store = make_store(self.root)
         _check(tally, store, where)
         _between(tally, where, _summary(store), old, wanted, whole=False)
+        if self.load_every and at % self.load_every == 0:
+            loads, wrong = load_all(store.layout, store.reader.state())
+            tally.loads += loads
+            tally.violations += [f"{where}: {text}" for text in wrong]
         self._again(scenario, tally, where, wanted)
 
     def _child(self, scenario: Scenario, door: FaultyDoor) -> int:
@@ -293,6 +346,7 @@ def _summary(store: Store) -> dict[str, object]:
         "complete": [str(standing.release) for standing in state.releases if standing.complete],
         "incomplete": [str(standing.release) for standing in state.releases if not standing.complete],
         "history": {move.alias: move.after for event in state.history for move in event.moves},
+        "notices": dict(state.notices),
         "unreadable": len(store.reader.history()[1]),
         "removed": sorted({name for event in state.history for name in event.removed}),
         "files": sorted(name for name in contents(store.layout.root) if ".store.lock." not in name),

@@ -1,6 +1,6 @@
 """Any order of builds, publishes, rollbacks, prunes, accidents and rival runs, against a model of a few lines.
 
-The model knows, for each label, the list that an editor's undo keeps, and which releases are there. Whatever the
+The model knows, for each name, the list that an editor's undo keeps, and which releases are there. Whatever the
 store did on the way (also when it was stopped in the middle and started again), it has to end where the model is.
 """
 
@@ -47,6 +47,9 @@ from conda_concept.steps.rollback import roll_back
 from conda_concept.store import Store
 
 VERSIONS = st.sampled_from(["23.01", "23.04"])
+#: What is rolled back: labels, and the moving names that mean one.
+LABELS = ("analysis3-23.01", "analysis3-23.04")
+NAMES = st.sampled_from([*LABELS, "analysis3", "analysis3-unstable"])
 NUMBERS = st.integers(min_value=1, max_value=3)
 #: How often what was done, in all examples of a run.
 COUNTS: Counter[str] = Counter()
@@ -130,38 +133,43 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             COUNTS["published"] += 1
             assert wanted in self.there & self.tested
-            stack = self.stacks.setdefault(wanted.label, [])
-            if stack[-1:] != [wanted.build_id]:
-                stack.append(wanted.build_id)
+            moves = {wanted.label: wanted.build_id, "analysis3": wanted.label, "analysis3-unstable": wanted.label}
+            for name, target in moves.items():
+                stack = self.stacks.setdefault(name, [])
+                if stack[-1:] != [target]:
+                    stack.append(target)
 
     @precondition(lambda self: self.stacks)
-    @rule(version=VERSIONS)
-    def rolls_back(self, version: str) -> None:
-        self._roll_back(self.store(), f"analysis3-{version}")
+    @rule(name=NAMES)
+    def rolls_back(self, name: str) -> None:
+        self._roll_back(self.store(), name)
 
-    def _roll_back(self, store: Store, label: str) -> None:
-        version = label.partition("-")[2]
+    def _roll_back(self, store: Store, name: str) -> None:
         try:
-            done = roll_back(store, label, "", ASKED, silent())
+            done = roll_back(store, name, "", ASKED, silent())
         except NotFoundError:
-            assert self._before(label) is None
+            assert self._before(name) is None
         except GateError:
-            before = self._before(label)
+            before = self._before(name)
             assert before is not None
-            assert Release("analysis3", version, self.stacks[label][before]) not in self.tested
+            assert self._meant(name, self.stacks[name][before]) not in self.tested
         else:
             COUNTS["rolled back"] += 1
-            before = self._before(label)
+            before = self._before(name)
             assert before is not None
-            assert done.release == Release("analysis3", version, self.stacks[label][before])
-            del self.stacks[label][before + 1 :]
+            assert done.release == self._meant(name, self.stacks[name][before])
+            del self.stacks[name][before + 1 :]
 
-    def _before(self, label: str) -> int | None:
+    def _meant(self, name: str, target: str) -> Release:
+        """The release that a name means with this target."""
+        label, build_id = (name, target) if name in LABELS else (target, self.stacks[target][-1])
+        return Release("analysis3", label.partition("-")[2], build_id)
+
+    def _before(self, name: str) -> int | None:
         """The place in the undo list that a rollback goes to: the next one down that is another, and still there."""
-        stack = self.stacks.get(label, [])
-        version = label.partition("-")[2]
+        stack = self.stacks.get(name, [])
         for place in range(len(stack) - 2, -1, -1):
-            if stack[place] != stack[-1] and Release("analysis3", version, stack[place]) in self.there:
+            if stack[place] != stack[-1] and self._meant(name, stack[place]) in self.there:
                 return place
         return None
 
@@ -188,20 +196,19 @@ class StoreMachine(RuleBasedStateMachine):
         self._publish(self.store(), wanted)
 
     @precondition(lambda self: self.stacks)
-    @rule(version=VERSIONS, at=STOPS, failure=KINDS)
-    def is_stopped_while_rolling_back(self, version: str, at: int, failure: int | None) -> None:
-        label = f"analysis3-{version}"
-        before = self.store().reader.state().target(label)
+    @rule(name=NAMES, at=STOPS, failure=KINDS)
+    def is_stopped_while_rolling_back(self, name: str, at: int, failure: int | None) -> None:
+        before = self.store().reader.state().target(name)
         with stopped():
-            roll_back(self.store(FaultyDoor(at=at, failure=failure)), label, "", ASKED, silent())
+            roll_back(self.store(FaultyDoor(at=at, failure=failure)), name, "", ASKED, silent())
         state = self.store().reader.state()
-        recorded = [move.after for event in state.history for move in event.moves if move.alias == label]
+        recorded = [move.after for event in state.history for move in event.moves if move.alias == name]
         if recorded[-1:] != [before] and before:  # it had got to its end
-            place = self._before(label)
+            place = self._before(name)
             assert place is not None
-            del self.stacks[label][place + 1 :]
+            del self.stacks[name][place + 1 :]
         else:
-            self._roll_back(self.store(), label)
+            self._roll_back(self.store(), name)
 
     @rule(at=STOPS, failure=KINDS)
     def is_stopped_while_pruning(self, at: int, failure: int | None) -> None:

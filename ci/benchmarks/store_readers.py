@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks.store_real import become_user, ready_real, real_store, unmount_below
 from benchmarks.storekit import ASKED, make_store, ready, release, silent
 from conda_concept.layout import Layout
+from conda_concept.operations import StoreState
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
 from conda_concept.store import RealDoor
@@ -41,6 +42,18 @@ done
 """
 
 _SAID = re.compile(r"launcher=(\S+) image=(\S+) module=(\S+)")
+
+
+#: The same once for each name.
+LOADS = """
+. "$1"; module use "$2"; clean=$PATH; product=$3; shift 3
+for name in "$@"; do
+    module load "$product/$name" || echo "FAILED load"
+    said=$(tool0 2>&1) || said="FAILED $said"
+    echo "$said"
+    module purge; PATH=$clean
+done
+"""
 
 
 @dataclass(slots=True)
@@ -116,6 +129,28 @@ def run_readers(folder: Path, *, switches: int, real: bool = False) -> Outcome:
         seen = [collect() for collect in running]
         unmount_below(folder)
     return Outcome(switches // 4 * 4, seconds / max(switches // 4 * 4, 1), seen)
+
+
+def load_all(layout: Layout, state: StoreState) -> tuple[int, list[str]]:
+    """Load every name that users can, in each module system, and start a command; how many, and what was wrong."""
+    moving = re.findall(r"^module-version \S+ (.*)$", state.modulerc or "", re.MULTILINE)
+    names = [*state.modules, *(name for line in moving for name in line.split() if name != "default")]
+    loaded, wrong = 0, []
+    for system, init in MODULE_SYSTEMS.items():
+        seen = Seen(system)
+        done = subprocess.run(
+            ["/bin/bash", "-c", LOADS, "user", init, layout.module_path, layout.product, *names],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(layout.root), "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for line in done.stdout.splitlines():
+            seen.take(line)
+        short = [] if seen.rounds == len(names) else [f"{system}: {seen.rounds} of {len(names)}: {done.stderr.strip()}"]
+        loaded, wrong = loaded + seen.rounds, [*wrong, *seen.wrong, *short]
+    return loaded, wrong
 
 
 def _shell(scene: Scene, name: str, number: int) -> Callable[[], Seen]:

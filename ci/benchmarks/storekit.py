@@ -113,6 +113,11 @@ class FaultyDoor:
         self._pass("rename", path)
         self.real.rename(source, path)
 
+    def exchange(self, source: Path, path: Path) -> None:
+        """Count, then do."""
+        self._pass("exchange", path)
+        self.real.exchange(source, path)
+
     def unlink(self, path: Path) -> None:
         """Count, then do."""
         self._pass("unlink", path)
@@ -198,12 +203,12 @@ def release(version: str, build: int, environment: str = "analysis3") -> Release
     return Release(environment, version, f"{build:08x}")
 
 
-def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096) -> ReleaseRecord:
+def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096, again: bool = False) -> ReleaseRecord:
     """Stage a release: image (sparse beyond 4 kB), launchers, modulefile, lock, history, and a link.
 
-    Or find it there already.
+    Or find it there already, unless `again`.
     """
-    with store.stage(wanted) as staged:
+    with store.stage(wanted, again=again) as staged:
         if isinstance(staged, AlreadyThere):
             return staged.record
         prefix = str(staged.prefix)
@@ -219,6 +224,9 @@ def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096)
         staged.write("modulefile", MODULEFILE.format(prefix=prefix, release=wanted).encode())
         staged.write("conda-lock.yml", f"# of {wanted}\n".encode())
         staged.write("conda-meta/history", b"==> made by a test <==\n")
+        staged.write("declared.json", b"{}\n")
+        staged.write("launcher", f"#!/bin/sh\n# {wanted}\n".encode(), program=True)
+        staged.write("bin/script", b"#!/bin/sh\necho instead of a launcher\n", program=True)
         return staged.finish(
             ReleaseRecord(
                 release=wanted,
@@ -237,9 +245,8 @@ def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096)
         )
 
 
-def judge(store: Store, wanted: Release, *, passed: bool = True) -> None:
+def judge(store: Store, wanted: Release, *, passed: bool = True, report: bytes = b"<testsuites/>\n") -> None:
     """Write a verdict on the image that is there."""
-    report = b"<testsuites/>\n"
     sha256 = store.reader.record(wanted).image.sha256
     verdict = Verdict(sha256, passed, (("passed", 10),), "", hashlib.sha256(report).hexdigest())
     store.write_verdict(wanted, verdict_to_text(verdict).encode(), report)

@@ -68,13 +68,18 @@ class Whole:
         Raises:
             IntegrityError: with the first that has other bytes.
         """
+        buffer = memoryview(bytearray(1 << 20))
         for entry in _listed(self.folder):
-            with (self.folder / entry["_path"]).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
-                    raise IntegrityError(
-                        f"{self.folder / entry['_path']} has other bytes than its package's list says.",
-                        hint=f"Somebody or something changed it: remove {self.folder} and build again.",
-                    )
+            digest = hashlib.sha256()
+            path = f"{self.folder}/{entry['_path']}"
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the time of 250,000 files
+                while count := file.readinto(buffer):
+                    digest.update(buffer[:count])
+            if digest.hexdigest() != entry["sha256"]:
+                raise IntegrityError(
+                    f"{path} has other bytes than its package's list says.",
+                    hint=f"Somebody or something changed it: remove {self.folder} and build again.",
+                )
 
     def has_all(self, image: Image) -> bool:
         """Whether an image has all files that the layer should have."""

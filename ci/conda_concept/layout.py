@@ -75,6 +75,14 @@ class Layout:
         """The release directory, which is the environment's prefix inside and outside."""
         return self.releases / release.label / release.build_id
 
+    def again(self, release: Release) -> Path:
+        """Where a release is built anew that is there already, before the two change places."""
+        return self.releases / release.label / f".{release.build_id}.again"
+
+    def replaced(self, release: Release, number: int) -> Path:
+        """Where a release is kept, whole, that was built anew; jobs that began before may still run from it."""
+        return self.releases / release.label / f".{release.build_id}.replaced-{number}"
+
     def incomplete(self, release: Release) -> Path:
         """The marker of an unfinished release."""
         return self.prefix(release) / INCOMPLETE

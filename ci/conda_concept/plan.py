@@ -9,7 +9,7 @@ from dataclasses import replace
 from conda_concept.errors import InputError, NotFoundError
 from conda_concept.model import Alias, Event, Move, Release
 from conda_concept.operations import AppendEvent, SetAlias, SetModule, StoreState, Switch, WriteModulerc, module_target
-from conda_concept.record import LABEL
+from conda_concept.record import BUILD_ID, LABEL
 from conda_concept.render.modulerc import modulerc
 
 
@@ -125,6 +125,21 @@ def _switch(
     if moved:
         operations.append(AppendEvent(replace(event, moves=moved)))
     return tuple(operations)
+
+
+def untold(state: StoreState) -> tuple[Move, ...]:
+    """The moves that are live and that nobody wrote down: a run ended between a rename and its line in the history.
+
+    Names that were taken away have no target after; links that this program did not make are left out.
+    """
+    recorded = last_recorded(state.history)
+    live = {alias.name: alias.target for alias in state.aliases}
+    foreign = {name for name, to in live.items() if not (BUILD_ID if LABEL.fullmatch(name) else LABEL).fullmatch(to)}
+    return tuple(
+        Move(name, recorded.get(name, ""), live.get(name, ""))
+        for name in sorted({*recorded, *live} - foreign)
+        if recorded.get(name, "") != live.get(name, "")
+    )
 
 
 def last_recorded(history: Iterable[Event]) -> dict[str, str]:

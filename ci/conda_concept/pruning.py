@@ -14,6 +14,7 @@ from conda_concept.operations import (
     Standing,
     StoreState,
 )
+from conda_concept.plan import untold
 from conda_concept.record import LABEL
 from conda_concept.settings import Retention
 
@@ -36,7 +37,7 @@ class Pruning:
 
     def judgements(self) -> tuple[Judgement, ...]:
         """Keep or remove, for every release directory, in the order of the state."""
-        left = last_pointed_at(self.state)
+        left = last_pointed_at(self.state, self.now)
         ranks = _ranks(self.state, left)
         return tuple(self._judge(standing, left, ranks) for standing in self.state.releases)
 
@@ -117,15 +118,19 @@ def unused_bases(state: StoreState, judgements: Iterable[Judgement], current: st
     return tuple(RemoveBase(name) for name, users in state.bases.items() if name != current and not users & staying)
 
 
-def last_pointed_at(state: StoreState) -> dict[Release, dt.datetime]:
-    """When each release was last known to be what its label points at, from the history."""
+def last_pointed_at(state: StoreState, now: dt.datetime) -> dict[Release, dt.datetime]:
+    """When each release was last known to be what its label points at, from the history.
+
+    A move that the history does not tell may have been made this very moment.
+    """
+    moves = [(move, dt.datetime.fromisoformat(event.when)) for event in state.history for move in event.moves]
+    moves += [(move, now) for move in untold(state)]
     seen: dict[Release, dt.datetime] = {}
-    for event in state.history:
-        for move in event.moves:
-            if LABEL.fullmatch(move.alias):
-                environment, _, version = move.alias.partition("-")
-                for build_id in filter(None, (move.before, move.after)):
-                    seen[Release(environment, version, build_id)] = dt.datetime.fromisoformat(event.when)
+    for move, when in moves:
+        if LABEL.fullmatch(move.alias):
+            environment, _, version = move.alias.partition("-")
+            for build_id in filter(None, (move.before, move.after)):
+                seen[Release(environment, version, build_id)] = when
     return seen
 
 

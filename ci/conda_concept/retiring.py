@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from conda_concept.model import Event, Move
 from conda_concept.operations import AppendEvent, DropAlias, DropModule, DropNotice, SetNotice, StoreState, Switch
-from conda_concept.plan import write_modulerc
+from conda_concept.plan import untold, write_modulerc
 from conda_concept.record import LABEL
 from conda_concept.settings import Config
 
@@ -65,6 +65,8 @@ class Retiring:
             operations += write_modulerc(kept, self.state.modulerc, product=self.product, default=self.default)
         moves = tuple(Move(label, labels[label], "") for label in gone)
         operations += [DropAlias(move) for move in moves]
+        # A run that ended after it had taken names away, and before it wrote that down: their grace begins now.
+        moves += tuple(move for move in untold(self.state) if LABEL.fullmatch(move.alias) and not move.after)
         operations += [
             DropNotice(label, text) for label, text in sorted(self.state.notices.items()) if label not in wanted
         ]

@@ -175,9 +175,9 @@ def read(path: Path) -> Image:
         tables = file.read(head.size - head.inode_table)
     try:
         return _Reader(front, tables, head).image()
-    except (struct.error, ValueError, IndexError, KeyError, zlib.error, lzma.LZMAError) as error:
+    except (struct.error, ValueError, IndexError, KeyError, ArithmeticError) as error:
         raise IntegrityError(f"the image is damaged: {error!r}.") from error
-    except (zstandard.ZstdError, lz4.block.LZ4BlockError) as error:
+    except (zlib.error, lzma.LZMAError, zstandard.ZstdError, lz4.block.LZ4BlockError) as error:
         raise IntegrityError(f"the image is damaged: {error!r}.") from error
 
 

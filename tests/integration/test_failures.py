@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from conda_concept import cli
 from conda_concept.errors import EXIT_CODES
 from conda_concept.run import run
 from tests.support.tiny import CONFIG, ENVIRONMENT, Tiny, replace_bytes
@@ -263,6 +266,40 @@ def test_a_store_too_deep_down_is_refused_before_anything_is_fetched(tiny: Tiny)
     assert "download" not in said.err
 
 
+def test_a_build_that_does_not_fit_is_refused_before_it_downloads(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.concept("lock", "tiny")
+    real = os.statvfs("/tmp")
+    few = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {"f_favail": 1, "f_files": 9}
+    with monkeypatch.context() as patch:
+        patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**few))
+        said = tiny.concept("build", "tiny")
+    assert said.code == 8, said.err
+    assert "Not enough inodes to build tiny-26.11/" in said.err
+    assert "download" not in said.err
+    assert tiny.left() == []
+
+
+@pytest.mark.parametrize("at", [2, 9, 20, 44])
+def test_a_real_build_that_was_killed_is_finished_by_the_next(tiny: Tiny, at: int) -> None:
+    """The store's own proof stages small releases; this is `build` itself, killed at some of its operations."""
+    tiny.concept("lock", "tiny")
+    code = (
+        "import os, signal, sys\nfrom benchmarks.storekit import FaultyDoor\nfrom conda_concept import cli\n"
+        "from conda_concept.store import core\n"
+        f"door = FaultyDoor(at={at}, on_kill=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "core.RealDoor = lambda: door\ncli.run(sys.argv[1:], os.environ)"
+    )
+    words = ("build", "tiny", "--repository", str(tiny.repository), "--site", "here")
+    environ = {**os.environ, **tiny.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code, *words], env=environ, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert {row["state"] for row in tiny.concept("list", "--json").data} <= {"incomplete"}
+    built = tiny.concept("build", "tiny")
+    assert built.code == 0, built.err
+    assert tiny.concept("verify").code == 0
+    assert [row["state"] for row in tiny.concept("list", "--json").data] == ["candidate"]
+
+
 def test_an_untested_candidate_is_not_published(tiny: Tiny) -> None:
     tiny.concept("lock", "tiny")
     tiny.concept("build", "tiny")
@@ -273,6 +310,25 @@ def test_an_untested_candidate_is_not_published(tiny: Tiny) -> None:
     assert forced.code == 0, forced.err
     history = tiny.concept("list", "--history", "--json").data
     assert history[0]["forced"] == "a test of the force"
+
+
+def test_publishing_an_older_version_moves_only_its_own_label(tiny: Tiny) -> None:
+    tiny.environ["GITHUB_TRIGGERING_ACTOR"] = "octocat"
+    for version in ("26.11", "26.12"):
+        tiny.write({"config.yml": CONFIG.replace("26.11", version)})
+        for command in (["lock", "tiny"], ["build", "tiny"]):
+            assert tiny.concept(*command).code == 0
+        said = tiny.concept("publish", f"tiny-{version}", "--force", "a test of the names")
+        assert said.code == 0, said.err
+        words = {line.split()[0]: line.split()[-1] for line in said.out.splitlines() if line.startswith("     ")}
+        assert {"what", "who", "when", "lock", "FORCED"} <= set(words), said.out
+        assert "octocat by " in said.out
+    before = {path.name: path.readlink() for path in (tiny.store / "apps/conda_concept/envs").iterdir()}
+    assert str(before["tiny"]) == "tiny-26.12"
+    again = tiny.concept("publish", "tiny-26.11", "--force", "a fix of an older version", "--json")
+    assert again.code == 0, again.err
+    assert {path.name: path.readlink() for path in (tiny.store / "apps/conda_concept/envs").iterdir()} == before
+    assert again.data["operations"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,23 @@
 """Damage of every kind, to every kind of file: `verify` finds each, and nothing damaged is published."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Callable
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.storekit import ASKED, FaultyDoor, broken, build, judge, make_store, ready, release, silent
+from benchmarks.storekit import ASKED, FaultyDoor, Killed, broken, build, judge, make_store, ready, release, silent
 from conda_concept.errors import ConcError, GateError, IntegrityError
+from conda_concept.model import Verdict
+from conda_concept.record import verdict_to_text
+from conda_concept.steps.doctor import doctor
 from conda_concept.steps.list_ import list_releases
 from conda_concept.steps.publish import publish_release
 from conda_concept.steps.rollback import roll_back
@@ -28,6 +36,9 @@ FILES = (
     "bin/.launcher",
     "bin/tool1",
     "conda-meta/history",
+    "declared.json",
+    "launcher",
+    "bin/script",
 )
 
 
@@ -64,6 +75,14 @@ def open_to_all(path: Path) -> None:
     path.chmod(0o666)
 
 
+def close(path: Path) -> None:
+    path.chmod(0o600)
+
+
+def lock_out(path: Path) -> None:
+    path.chmod(0)
+
+
 def directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -75,16 +94,41 @@ def link_away(path: Path) -> None:
     path.symlink_to(moved)
 
 
-DAMAGES = (flip, flip_and_hide, truncate, empty, append, remove, open_to_all, directory, link_away)
+DAMAGES = (flip, flip_and_hide, truncate, empty, append, remove, open_to_all, close, lock_out, directory, link_away)
+
+
+NOBODY = 65534
+
+
+def as_nobody(act: Callable[[], object]) -> bool:
+    """Whether an account that owns the store, and is not root, can do it."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            act()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One release, made once; each test damages it where it stands and puts it back."""
-    root = tmp_path_factory.mktemp("damage") / "root"
+def pristine() -> Iterator[Path]:
+    """One release, made once where every account may go; each test damages it where it stands and puts it back."""
+    folder = Path(tempfile.mkdtemp(prefix="damage-"))
+    folder.chmod(0o755)
+    root = folder / "root"
     ready(make_store(root), ONE)
     shutil.copytree(root, root.with_name("good"), symlinks=True)
-    return root
+    yield root
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -126,6 +170,31 @@ def test_damage_of_links_and_folders(store: Store, change: Callable[[Path], obje
     assert any(words in problem.text for problem in verify(store, (), silent()).problems)
 
 
+@pytest.mark.parametrize("name", [*FILES, "bin", "."])
+@pytest.mark.parametrize("mode", [0, 0o400, 0o100])
+def test_what_cannot_be_read_is_damage_and_hides_no_other(store: Store, name: str, mode: int) -> None:
+    """As the release account meets it, which is not root."""
+    ready(store, TWO)
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    flip(store.layout.image(TWO))
+    shutil.chown(store.layout.root, NOBODY)
+    for folder, folders, files in os.walk(store.layout.root):
+        for entry in (*folders, *files):
+            os.chown(Path(folder, entry), NOBODY, -1, follow_symlinks=False)
+    path = store.layout.prefix(ONE) / name
+    path.chmod(mode)
+
+    def looks() -> None:
+        found = verify(store, (), silent())
+        assert {problem.release for problem in found.problems} >= {TWO}
+        assert [problem for problem in found.problems if problem.release == ONE] or name == "."
+        assert doctor(store, ASKED).findings
+        assert list_releases(store)
+
+    assert as_nobody(looks)
+    path.chmod(0o755)
+
+
 @pytest.mark.parametrize("names", [("tests.json",), ("tests.xml",), ("tests.json", "tests.xml")])
 def test_what_was_published_as_tested_and_has_no_results_is_damaged(store: Store, names: tuple[str, ...]) -> None:
     publish_release(store, ONE, "23.04", ASKED, silent())
@@ -141,6 +210,28 @@ def test_what_was_published_as_tested_and_has_no_results_is_damaged(store: Store
         roll_back(store, ONE.label, "", ASKED, silent())
     judge(store, ONE)
     assert verify(store, (), silent()).problems == ()
+
+
+def test_a_test_again_that_ended_anywhere_leaves_the_old_results_or_the_new(store: Store) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    before = store.reader.verdict(ONE)
+    sha256 = store.reader.record(ONE).image.sha256
+    seen = set()
+    for at in range(1, 100):
+        text = b"<testsuites name='%d'/>" % at
+        verdict = Verdict(sha256, passed=True, counts=(("passed", at),), report_sha256=hashlib.sha256(text).hexdigest())
+        door = FaultyDoor(at=at)
+        with suppress(Killed):
+            make_store(store.layout.root, door=door).write_verdict(ONE, verdict_to_text(verdict).encode(), text)
+        assert broken(store) == [], door.log[-1]
+        now = store.reader.verdict(ONE)
+        assert now in (before, verdict)
+        seen.add(now == verdict)
+        before = now
+        if not door.dead:
+            break
+    assert seen == {True, False}
+    assert at > 8
 
 
 def test_what_was_published_against_its_tests_needs_none(store: Store) -> None:

@@ -4,11 +4,15 @@ import datetime as dt
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +21,7 @@ from benchmarks.storekit import (
     START,
     Dead,
     FaultyDoor,
+    Killed,
     broken,
     build,
     contents,
@@ -27,8 +32,18 @@ from benchmarks.storekit import (
     release,
     silent,
 )
-from conda_concept.errors import BusyError, ConcError, GateError, InputError, NotFoundError, RefusedError, SpaceError
-from conda_concept.model import Verdict
+from conda_concept.errors import (
+    BusyError,
+    ConcError,
+    GateError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    SpaceError,
+)
+from conda_concept.layout import Layout
+from conda_concept.model import Release, Verdict
 from conda_concept.record import verdict_to_text
 from conda_concept.settings import Config, Retention
 from conda_concept.steps.doctor import doctor
@@ -126,6 +141,60 @@ def test_a_stable_version_that_is_not_there_is_said(store: Store) -> None:
     assert live(store)["analysis3"] == "analysis3-23.01"
 
 
+def test_the_plain_name_moves_to_what_is_checked_too(store: Store) -> None:
+    """`stable` names another version: publishing one release must not move people to a damaged other one."""
+    newest = ready(store, release("23.07", 5))
+    before = live(store)
+    store.layout.image(ONE).write_bytes(b"other bytes")
+    with pytest.raises(IntegrityError, match=r"(?s)`analysis3` is to mean analysis3-23.04 .*image.sqsh: has 11 b"):
+        publish_release(store, newest, "23.04", ASKED, silent())
+    assert live(store) == before
+    publish_release(store, TWO, None, ASKED, silent())
+    publish_release(store, newest, "23.04", ASKED, silent())
+    assert store.reader.state().release("analysis3") == TWO
+    # It means it already: publishing something else does not ask for it once more.
+    store.layout.image(TWO).write_bytes(b"other bytes")
+    publish_release(store, ready(store, release("23.07", 6)), "23.04", ASKED, silent())
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind", "words"),
+    [
+        (lambda store: store.layout.incomplete(ONE).write_text(""), IntegrityError, "is not complete"),
+        (lambda store: judge(store, ONE, passed=False), GateError, "did not pass"),
+        (
+            lambda store: store.layout.prefix(ONE).rename(store.layout.root / "gone"),
+            NotFoundError,
+            "no release analysis3-23.04/00000002",
+        ),
+    ],
+)
+def test_a_stable_version_that_cannot_be_meant_is_refused(
+    store: Store, harm: Callable[[Store], object], kind: type[ConcError], words: str
+) -> None:
+    newest = ready(store, release("23.07", 5))
+    before = live(store)
+    harm(store)
+    with pytest.raises(kind, match=words) as error:
+        publish_release(store, newest, "23.04", ASKED, silent())
+    assert "name another version as `stable`" in error.value.hint
+    assert live(store) == before
+
+
+def test_what_the_plain_name_would_mean_is_looked_at_again_under_the_lock(store: Store) -> None:
+    newest, before = ready(store, release("23.07", 5)), live(store)
+
+    class Meddling(FaultyDoor):
+        def create(self, path: Path) -> int:
+            if path.name.startswith(".store.lock"):
+                publish_release(store, TWO, None, ASKED, silent())
+            return super().create(path)
+
+    with pytest.raises(RefusedError, match="analysis3-23.04 was moved by somebody else meanwhile"):
+        publish_release(replace(store, door=Meddling()), newest, "23.04", ASKED, silent())
+    assert live(store) == {**before, "analysis3-23.04": TWO.build_id}
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_sentence_and_the_old_state(store: Store, number: int) -> None:
     before = (live(store), store.layout.modulerc.read_text(), store.layout.history.read_text())
@@ -136,6 +205,13 @@ def test_a_full_disk_is_one_sentence_and_the_old_state(store: Store, number: int
     assert (live(store), store.layout.modulerc.read_text(), store.layout.history.read_text()) == before
 
 
+def few_left(patch: pytest.MonkeyPatch, below: Path, what: str) -> None:
+    """A file system with this little: `f_bavail` blocks, or `f_favail` inodes."""
+    real = os.statvfs(below)
+    values = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {what: 1}
+    patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**values))
+
+
 def test_too_little_space_is_known_before(store: Store) -> None:
     with pytest.raises(SpaceError, match=r"Not enough space to build x: .* GB are needed"):
         store.check_space(1 << 60, 1, "build x")
@@ -144,12 +220,25 @@ def test_too_little_space_is_known_before(store: Store) -> None:
     store.check_space(1, 1, "build x")
 
 
+def test_a_publish_that_does_not_fit_is_refused_before_it_begins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(store.layout.root)
+    for what, words in (("f_bavail", "Not enough space to publish"), ("f_favail", "Not enough inodes to publish")):
+        with monkeypatch.context() as patch:
+            few_left(patch, store.layout.apps, what)
+            door = FaultyDoor()
+            with pytest.raises(SpaceError, match=words):
+                publish_release(replace(store, door=door), TWO, "23.01", ASKED, silent())
+            assert door.log == []
+    assert contents(store.layout.root) == before
+
+
 def test_what_others_made_in_place_of_an_alias_is_not_overwritten(store: Store) -> None:
     store.layout.alias("analysis3").unlink()
     store.layout.alias("analysis3").mkdir()
     with pytest.raises(RefusedError, match="is a directory"):
         publish_release(store, TWO, "23.04", ASKED, silent())
     assert live(store)["analysis3-23.04"] == ONE.build_id
+    assert store.reader.state().temporaries == ()
 
 
 # --- rollback -----------------------------------------------------------------------------------------------------
@@ -330,6 +419,32 @@ def test_a_lock_on_the_image_keeps_a_release_though_no_process_is_seen(store: St
         elsewhere.unlink()
 
 
+def test_a_root_that_is_a_link_hides_nobody(store: Store) -> None:
+    """The kernel shows what a process has open without links, and the site file names the link."""
+    link = store.layout.root.with_name("link")
+    link.symlink_to(store.layout.root)
+    layout = Layout(link)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, time; f = open(sys.stdin.readline()); print(flush=True); time.sleep(60)",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(str(layout.image(TWO)))
+            process.stdin.close()
+            process.stdout.readline()
+            assert in_use(layout, [ONE, TWO]) == {
+                TWO: f"process {process.pid} of this machine uses {store.layout.image(TWO)}"
+            }
+        finally:
+            process.kill()
+    mounts = f"/dev/vda / ext4 rw 0 0\nmds:/fs {store.layout.root.resolve()} lustre rw,flock 0 0\n"
+    assert f"{store.layout.root.resolve()} is lustre" in limits(layout, mounts)[0]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -345,7 +460,7 @@ def test_a_lock_on_the_image_keeps_a_release_though_no_process_is_seen(store: St
 def test_prune_says_what_it_cannot_see(store: Store, line: str, said: str) -> None:
     mounts = f"/dev/vda / ext4 rw 0 0\n{line.format(store.layout.root)}\ntmpfs {store.layout.root}x tmpfs rw 0 0\n"
     assert said in limits(store.layout, mounts)[0]
-    assert prune(aged(store), replace(ASKED, dry_run=True)).limits == limits(store.layout)
+    assert prune(aged(store), replace(ASKED, dry_run=True)).limits[0] == limits(store.layout)[0]
 
 
 def test_what_begins_to_be_used_after_the_decision_stays(store: Store) -> None:
@@ -366,6 +481,54 @@ def test_the_candidates_of_closed_pull_requests_go_at_once(store: Store) -> None
     prune(keeping, ASKED, ["12"])
     assert not store.layout.prefix(TWO).exists()
     assert store.reader.state().candidates == {}
+
+
+def begun_elsewhere(store: Store, one: Release, *, hours_ago: float) -> None:
+    """A build on a node that cannot be asked, with its last sign of life so long ago."""
+    elsewhere = replace(store, identity=replace(store.identity, host="node7"))
+    marker = store.layout.incomplete(one)
+    marker.parent.mkdir(parents=True)
+    elsewhere.taker.take(marker, f"building {one}")
+    seen = marker.stat().st_mtime - hours_ago * 3600
+    os.utime(marker, (seen, seen))
+
+
+def test_a_build_of_a_node_that_died_is_pruned_after_lock_hours(store: Store) -> None:
+    begun_elsewhere(store, THREE, hours_ago=2.1)
+    assert [row.trouble for row in list_releases(store) if row.release == THREE] == ["left unfinished"]
+    prune(store, ASKED)
+    assert not store.layout.prefix(THREE).exists()
+    begun_elsewhere(store, THREE, hours_ago=1.9)
+    judged = {one.release: one.why for one in prune(store, ASKED).judgements}
+    assert judged[THREE].startswith("being built by process")
+    assert store.layout.prefix(THREE).is_dir()
+
+
+def test_a_long_build_gives_signs_of_life(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conda_concept.store.lease.PULSE_SECONDS", 0.02)
+    marker = store.layout.incomplete(THREE)
+    with store.stage(THREE):
+        os.utime(marker, (0, 0))
+        deadline = time.monotonic() + 20
+        while marker.stat().st_mtime == 0:  # this process does something else than staging, for long
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_build_that_begins_meanwhile_stays_and_the_rest_is_pruned(store: Store) -> None:
+    half = release("22.01", 9)
+    store.layout.prefix(half).mkdir(parents=True)
+
+    class Meddling(FaultyDoor):
+        def link(self, source: Path, path: Path) -> None:
+            if path == store.layout.incomplete(half) and not path.exists():
+                store.taker.take(path, f"building {half}")
+            super().link(source, path)
+
+    done = prune(replace(aged(store), door=Meddling()), ASKED)
+    assert [text.partition(":")[0] for text in done.stayed] == [f"{half} stays"]
+    assert store.layout.prefix(half).is_dir()
+    assert not store.layout.prefix(TWO).exists()
 
 
 def test_prune_leaves_what_is_locked_alone(store: Store) -> None:
@@ -588,3 +751,52 @@ def test_a_full_disk_while_a_version_is_retired_leaves_all_or_nothing(store: Sto
     prune(at(store, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
     assert OLD.label not in live(store)
     assert store.reader.state().notices == {}
+
+
+def test_a_version_has_its_grace_wherever_the_run_ended_that_took_its_names(store: Store) -> None:
+    """Also between its names and the line in the history, where only the publish long ago was written down."""
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    store = replace(store, site=store.site.model_copy(update={"retention": Retention(grace_days=10)}))
+    shutil.copytree(store.layout.root, store.layout.root.with_name("before"), symlinks=True)
+    ended = 0
+    for at_call in range(1, 200):
+        shutil.rmtree(store.layout.root)
+        shutil.copytree(store.layout.root.with_name("before"), store.layout.root, symlinks=True)
+        killed = replace(store, door=FaultyDoor(at=at_call), identity=Dead.identity())
+        try:
+            prune(at(killed, "2027-02-01"), ASKED, (), retiring("2027-01-31"))
+        except Killed:
+            ended += 1
+        else:
+            break
+        dry = prune(at(store, "2027-02-01"), replace(ASKED, dry_run=True), (), retiring("2027-01-31"))
+        assert not [one for one in dry.judgements if one.release == OLD and not one.keep]
+        # The next night; if it is the first to take the names away, or to write it down, grace begins then.
+        prune(at(store, "2027-02-02"), ASKED, (), retiring("2027-01-31"))
+        assert OLD.label not in live(store)
+        moves = [move for event in list_history(store) for move in event.moves]
+        assert [move.before for move in moves if move.alias == OLD.label and not move.after] == [OLD.build_id]
+        prune(at(store, "2027-02-10"), ASKED, (), retiring("2027-01-31"))
+        assert store.layout.prefix(OLD).is_dir(), at_call
+        prune(at(store, "2027-02-13"), ASKED, (), retiring("2027-01-31"))
+        assert not store.layout.prefix(OLD).exists(), at_call
+    assert ended >= 10
+
+
+def test_what_a_publish_left_has_its_grace_though_nobody_wrote_the_publish_down(store: Store) -> None:
+    store = replace(store, site=store.site.model_copy(update={"retention": Retention(grace_days=10, keep_builds=0)}))
+    store.layout.alias(TWO.label).unlink()
+    store.layout.alias(TWO.label).symlink_to(f"../releases/{TWO}")
+    prune(at(store, "2027-02-01"), ASKED)
+    assert store.layout.prefix(ONE).is_dir()
+
+
+def test_the_doctor_writes_down_what_nobody_has(store: Store) -> None:
+    publish_release(store, ONE, "23.04", ASKED, silent())
+    for path in (store.layout.alias(OLD.label), store.layout.module(OLD.label)):
+        path.unlink()
+    history = f"{store.layout.history.relative_to(store.layout.root)}"
+    assert findings(store)[history] == ("untidy", f"does not say that {OLD.label} was taken away")
+    doctor(store, ASKED, repair=True)
+    assert [(move.alias, move.after) for move in list_history(store)[0].moves] == [(OLD.label, "")]
+    assert findings(store) == {}

@@ -69,6 +69,13 @@ def test_grace_counts_from_when_it_was_left() -> None:
     assert not found[OLDER][0]
 
 
+def test_grace_begins_now_where_nobody_wrote_down_that_a_name_moved() -> None:
+    moved_by_nobody = replace(STATE, aliases=(Alias("a-23.04", FORMER.build_id), Alias("a", "a-23.04")))
+    why = "was published until 0.0 days ago; stays 30 days"
+    assert verdicts(moved_by_nobody)[LIVE] == (True, why)
+    assert verdicts(replace(STATE, aliases=()))[LIVE] == (True, why)
+
+
 def test_the_last_builds_stay_to_roll_back_to() -> None:
     found = verdicts(retention=Retention(keep_builds=1, grace_days=0))
     assert found[FORMER] == (True, "one of the last 1 of a-23.04")

@@ -166,7 +166,7 @@ def _deliver(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.publish import Asked
     from conda_concept.steps.release import Publication
 
-    asked = Asked(who(), wait=600.0)
+    asked = Asked(who(context.environ), wait=600.0)
     done = Publication(context.desk.hub, context.edges, arguments.name, arguments.branch, asked).make()
     text = (
         f"announced: {done.page}"
@@ -184,7 +184,7 @@ def _maintain(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.publish import Asked
 
     del arguments
-    asked, configs = Asked(who(), wait=600.0), context.repository.configs()
+    asked, configs = Asked(who(context.environ), wait=600.0), context.repository.configs()
     done = maintain(context.store, context.desk.hub, configs, asked, context.reporter)
     found = done.verified
     words = [judgements_table(done.pruned.judgements), problems_text(found.problems, len(found.releases))]

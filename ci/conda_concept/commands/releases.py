@@ -5,6 +5,7 @@ import getpass
 import shutil
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from conda_concept.errors import InputError
 from conda_concept.model import Source
 from conda_concept.render.data import plain
 from conda_concept.render.store import (
+    event_text,
     findings_text,
     history_table,
     judgements_table,
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
     from conda_concept.steps.build import Order
 
 
-def who() -> str:
-    """The user and machine that the history names."""
+def who(environ: Mapping[str, str]) -> str:
+    """Whom the history names: the user and machine, and who started the workflow where it is one."""
     try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        account = getpass.getuser()
     except (KeyError, OSError):
-        return f"unknown@{socket.gethostname()}"
+        account = "unknown"
+    here = f"{account}@{socket.gethostname()}"
+    actor = environ.get("GITHUB_TRIGGERING_ACTOR", "")
+    return f"{actor} by {here}" if actor else here
 
 
 def _asking(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +51,8 @@ def _forcing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", default="", metavar="REASON", help="against the tests; the reason is recorded")
 
 
-def _asked(arguments: argparse.Namespace) -> Asked:
-    return Asked(who(), arguments.dry_run, getattr(arguments, "force", ""), arguments.wait)
+def _asked(context: Context, arguments: argparse.Namespace) -> Asked:
+    return Asked(who(context.environ), arguments.dry_run, getattr(arguments, "force", ""), arguments.wait)
 
 
 def source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +76,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="an environment")
     parser.add_argument("--lock", metavar="FILE", help="instead of environments/NAME/conda-lock.yml")
     parser.add_argument("--download-only", action="store_true", help="fetch archives into the cache, and build nothing")
+    parser.add_argument("--replace", action="store_true", help="build it anew if it is there already, and damaged")
     _placing(parser)
     source_arguments(parser)
 
@@ -97,7 +103,7 @@ def _build(context: Context, arguments: argparse.Namespace) -> int:
         fetched = fetch_all(order.packages, context.cache, context.reporter)
         context.emit({"bytes": fetched}, f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
         return 0
-    built = build(order, context.edges)
+    built = build(order, context.edges, replace=arguments.replace)
     context.emit(plain(built), built.record.prefix)
     return 0
 
@@ -107,7 +113,9 @@ def _switched(context: Context, done: Switched) -> int:
         context.reporter.warn(notice)
     facts = plain(done) | {"operations": [str(operation) for operation in done.operations]}
     seconds = f"checked in {done.seconds_checking:.2f} s, switched in {done.seconds_switching:.3f} s"
-    context.emit(facts, f"{operations_text(done.operations, dry_run=done.dry_run)}\n{done.release}: {seconds}")
+    told = [f"{event_text(done.event)}\n"] if done.event else []
+    text = [operations_text(done.operations, dry_run=done.dry_run), *told, f"{done.release}: {seconds}"]
+    context.emit(facts, "\n".join(text))
     return 0
 
 
@@ -121,9 +129,9 @@ def _publish(context: Context, arguments: argparse.Namespace) -> int:
 
     release = context.find_release(arguments.release, prefer="candidate")
     config = context.repository.spec(release.environment).config
-    done = publish_release(
-        context.store, release, config.stable or release.version, _asked(arguments), context.reporter
-    )
+    # An older version than the checkout's is fixed under its own label; the moving names stay with the newer ones.
+    stable = (config.stable or config.version) if release.version == config.version else None
+    done = publish_release(context.store, release, stable, _asked(context, arguments), context.reporter)
     return _switched(context, done)
 
 
@@ -138,7 +146,12 @@ def _rollback(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.rollback import roll_back
 
     done = roll_back(
-        context.store, arguments.alias, arguments.to, _asked(arguments), context.reporter, quick=arguments.quick
+        context.store,
+        arguments.alias,
+        arguments.to,
+        _asked(context, arguments),
+        context.reporter,
+        quick=arguments.quick,
     )
     return _switched(context, done)
 
@@ -186,7 +199,7 @@ def _doctor(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.errors import IntegrityError
     from conda_concept.steps.doctor import doctor
 
-    found = doctor(context.store, _asked(arguments), repair=arguments.repair)
+    found = doctor(context.store, _asked(context, arguments), repair=arguments.repair)
     text = findings_text(found.findings)
     if arguments.repair:
         text = f"{operations_text(found.mended, dry_run=False)}\n\n{text}"
@@ -207,7 +220,7 @@ def _prune(context: Context, arguments: argparse.Namespace) -> int:
     from conda_concept.steps.prune import prune
 
     configs = context.repository.configs() if (context.repository_path / "environments").is_dir() else {}
-    done = prune(context.store, _asked(arguments), arguments.closed, configs)
+    done = prune(context.store, _asked(context, arguments), arguments.closed, configs)
     facts = plain(done) | {"operations": [str(operation) for operation in done.operations]}
     text = [judgements_table(done.judgements), operations_text(done.operations, dry_run=done.dry_run), *done.stayed]
     context.emit(facts, "\n\n".join((*text, "\n".join(done.limits))))
@@ -266,7 +279,7 @@ def _try(context: Context, arguments: argparse.Namespace) -> int:
         base=arguments.base,
         source=source_of(context, arguments),
         comments=(arguments.comments or context.repository_path / ".try" / arguments.name).resolve(),
-        asked=Asked(who()) if arguments.publish else None,
+        asked=Asked(who(context.environ)) if arguments.publish else None,
     )
     tried = try_(attempt, context.edges)
     lines = (f"module use {tried.trial.module_path}", f"module load {tried.trial.module}", "python3")

@@ -15,6 +15,7 @@ from conda_concept.settings import PbsExecutor
 from conda_concept.site import names_in
 from conda_concept.store import Store
 from conda_concept.store.door import explained
+from conda_concept.store.permissions import Permissions
 
 #: Hours without a sign of life after which another machine's process no longer counts as looking after a job.
 STALE_HOURS = 0.25
@@ -44,7 +45,8 @@ def jobs(
     return Jobs(
         scheduler=Scheduler(pbs),
         folder=folder,
-        taker=replace(store.taker, stale_hours=STALE_HOURS),
+        # Tasks are looked after by one account, and the cache may be on a file system of another kind.
+        taker=replace(store.taker, stale_hours=STALE_HOURS, permissions=Permissions()),
         reporter=reporter,
         command=copy.argv,
         flags=("--repository", "{folder}", "--site", "{folder}/site.yml", "--channel-alias", channel_alias),

@@ -89,6 +89,22 @@ def history_table(events: Sequence[Event]) -> str:
     return tabulate(lines, headers=("when (UTC)", "what", "who", "moves", "from"), disable_numparse=True)
 
 
+def event_text(event: Event) -> str:
+    """What the history is told about a publish or a rollback: who, when, from which commit, pull request and lock."""
+    source = event.source
+    facts = (
+        ("what", f"{event.action} {event.release}" if event.release else event.action),
+        ("who", event.who),
+        ("when", event.when),
+        ("commit", source.commit),
+        ("pull request", f"#{source.pull_request.lstrip('#')}" if source.pull_request else ""),
+        ("asked for by", source.author),
+        ("lock", event.lock_digest),
+        ("FORCED", event.forced),
+    )
+    return "\n".join(f"     {name:<13}{value}" for name, value in facts if value)
+
+
 def findings_text(findings: Sequence[Finding]) -> str:
     """What the doctor found, the worst first, each with its meaning and what to do."""
     if not findings:

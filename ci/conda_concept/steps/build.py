@@ -11,6 +11,7 @@ from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
 from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
+from conda_concept.progress import Reporter
 from conda_concept.render.carry import carried_scripts, host_scripts
 from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
@@ -81,8 +82,8 @@ def template_bytes() -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(TEMPLATES.iterdir()) if path.suffix in (".sh", ".tcl")}
 
 
-def build(order: Order, store: Store, assembler: Assembler) -> Built:
-    """Build the candidate of an order, or find that it is there.
+def build(order: Order, store: Store, assembler: Assembler, *, replace: bool = False) -> Built:
+    """Build the candidate of an order, or find that it is there; with `replace`, that it is there and whole.
 
     Killed at any moment it leaves a marked, unfinished directory that the next run of the same order takes over; a
     failure leaves nothing.
@@ -90,7 +91,7 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
     release = release_of(order, store)
     reporter = assembler.reporter
     check_paths(_facts(order, store, release))
-    with store.stage(release) as staged:
+    with store.stage(release, again=replace and _is_damaged(release, store, reporter)) as staged:
         if isinstance(staged, AlreadyThere):
             reporter.say(f"{release} is there already: nothing to build")
             return Built(staged.record, already=True)
@@ -111,6 +112,17 @@ def build(order: Order, store: Store, assembler: Assembler) -> Built:
             record = _record(order, store, release, image, made)
             _write(order, store, staged, made, record)
             return Built(staged.finish(record), already=False)
+
+
+def _is_damaged(release: Release, store: Store, reporter: Reporter) -> bool:
+    """Whether a complete release is not what its record says; every byte is read."""
+    if not store.reader.complete(release):
+        return False
+    with reporter.bar(f"reading {release}") as bar:
+        problems = store.checker.verify(release, lambda done, total: bar.update(done=done, total=total))
+    for problem in problems:
+        reporter.say(f"damaged: {problem.path} {problem.text}")
+    return bool(problems)
 
 
 def _record(order: Order, store: Store, release: Release, image: ImageFact, made: Assembled) -> ReleaseRecord:

@@ -40,9 +40,8 @@ def doctor(store: Store, asked: Asked, *, repair: bool = False) -> Examined:
         return Examined(_findings(_examine(store, asked)))
     with store.locked("repair", wait=asked.wait) as applier:
         operations = _operations(_examine(store, asked))
-        for operation in operations:
-            _mend(store, applier, operation)
-    return Examined(_findings(_examine(store, asked)), operations)
+        mended = tuple(operation for operation in operations if _mend(store, applier, operation))
+    return Examined(_findings(_examine(store, asked)), mended)
 
 
 def _examine(store: Store, asked: Asked) -> tuple[Diagnosis, ...]:
@@ -60,7 +59,8 @@ def _operations(diagnoses: Sequence[Diagnosis]) -> tuple[Operation, ...]:
     return tuple(sorted(found, key=lambda operation: not isinstance(operation, SplitHistory)))
 
 
-def _mend(store: Store, applier: Applier, operation: Operation) -> None:
+def _mend(store: Store, applier: Applier, operation: Operation) -> bool:
+    """Do it; whether it was done: a release that somebody has begun to build meanwhile is left alone."""
     match operation:
         case SplitHistory():
             applier.split_history(operation)
@@ -71,9 +71,10 @@ def _mend(store: Store, applier: Applier, operation: Operation) -> None:
         case RemoveBase():
             applier.remove_base(operation)
         case RemoveRelease(release):
-            applier.remove_release(
+            return not applier.remove_release(
                 operation, store.taker, lambda _: "it is complete" if store.reader.complete(release) else ""
             )
         case _:
             switch: Switch = operation
             applier.switch([switch])
+    return True

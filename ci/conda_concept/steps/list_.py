@@ -14,7 +14,7 @@ _ORDER = {"published": 0, "former": 1, "candidate": 2, "incomplete": 3}
 def list_releases(store: Store) -> tuple[Listed, ...]:
     """Every release directory: by environment, newest version first, the published build of each first."""
     state = store.reader.state()
-    former = set(last_pointed_at(state))
+    former = set(last_pointed_at(state, store.now()))
     rows = [_row(store, state, standing, former) for standing in state.releases]
     rows.sort(key=lambda row: row.finished or "", reverse=True)
     rows.sort(key=lambda row: _ORDER[row.state])

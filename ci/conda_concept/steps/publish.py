@@ -1,12 +1,14 @@
 """Publish: make a release that is built and tested the one that names point at."""
 
 import datetime as dt
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from conda_concept.errors import IntegrityError
+from conda_concept.errors import GateError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.model import Event, Release, ReleaseRecord
-from conda_concept.operations import AppendEvent, Operation, Switch
+from conda_concept.operations import AppendEvent, Operation, StoreState, Switch
 from conda_concept.plan import publish
 from conda_concept.progress import Reporter
 from conda_concept.store import Store
@@ -47,8 +49,9 @@ class Asked:
 def publish_release(store: Store, release: Release, stable: str | None, asked: Asked, reporter: Reporter) -> Switched:
     """Check a release, then point its label, `NAME-unstable` and, where it is the stable one, `NAME` at it.
 
-    The check reads every byte and comes before the lock, so that nobody waits for it; with the lock held only the
-    image's size and times are looked at again. Running it again finishes what an earlier run began.
+    Where another version is to be stable and `NAME` does not mean it yet, that one is checked as well. The check reads
+    every byte and comes before the lock, so that nobody waits for it; with the lock held only the image's size and
+    times are looked at again. Running it again finishes what an earlier run began.
 
     Args:
         store: The store.
@@ -65,23 +68,15 @@ def publish_release(store: Store, release: Release, stable: str | None, asked: A
         SpaceError: The few links and files do not fit; what was live is still live.
     """
     started = store.now()
-    record = store.reader.record(release)
-    why = store.checker.gate(release, record)
-    if not asked.force:
-        refuse_untested(why, release)
-    seen = check(store, release, record, reporter)
+    label = f"{release.environment}-{stable}" if stable is not None else None
+    vetted = [vet(store, release, asked, reporter)]
+    other = _plain_name_moves_to(store.reader.state(), release, label)
+    if other is not None:
+        vetted.append(_vet_for_plain_name(store, other, asked, reporter))
     checked = store.now()
     store.check_space(_BYTES, _INODES, f"publish {release}")
-    label = f"{release.environment}-{stable}" if stable is not None else None
-    event = Event(
-        when=checked.isoformat(timespec="seconds"),
-        who=asked.who,
-        action="publish",
-        release=release,
-        source=record.source,
-        lock_digest=record.lock_digest,
-        forced=asked.force if why else "",
-    )
+    why = " ".join(one.why for one in vetted if one.why)
+    event = event_of("publish", vetted[0], checked, asked, why)
 
     def decide() -> tuple[Switch, ...]:
         product, default = store.layout.product, store.site.default_environment
@@ -90,7 +85,10 @@ def publish_release(store: Store, release: Release, stable: str | None, asked: A
     operations = decide()
     if not asked.dry_run:
         with store.locked(f"publish {release}", wait=asked.wait) as applier:
-            unchanged(store, release, seen)
+            for one in vetted:
+                unchanged(store, one)
+            if _plain_name_moves_to(store.reader.state(), release, label) not in {other, None}:
+                raise RefusedError(f"{label} was moved by somebody else meanwhile.", hint="Run the command again.")
             operations = decide()
             applier.switch(operations)
     notices = [f"Published against the tests ({why}) because: {asked.force}"] if asked.force and why else []
@@ -111,13 +109,62 @@ def publish_release(store: Store, release: Release, stable: str | None, asked: A
 Signature = tuple[int, int, int, int]
 
 
-def check(store: Store, release: Release, record: ReleaseRecord, reporter: Reporter, *, read: bool = True) -> Signature:
-    """Compare a release with its record, and return what tells whether its image is changed afterwards."""
+@dataclass(frozen=True, slots=True)
+class Vetted:
+    """A release that a name may point at.
+
+    `why` is what the tests have against it, where a reason overrules them; `seen` tells whether its image is changed
+    afterwards.
+    """
+
+    release: Release
+    record: ReleaseRecord
+    why: str
+    seen: Signature
+
+
+def vet(store: Store, release: Release, asked: Asked, reporter: Reporter, *, read: bool = True) -> Vetted:
+    """Ask the tests of a release, unless there is a reason to force it, and compare it with its record."""
+    record = store.reader.record(release)
+    why = store.checker.gate(release, record)
+    if not asked.force:
+        refuse_untested(why, release)
     seen = signature(store, release)
     with reporter.bar(f"checking {release}", total=record.image.size) as bar:
         problems = store.checker.verify(release, lambda done, total: bar.update(done=done, total=total), read=read)
     refuse_damaged(release, problems)
-    return seen
+    return Vetted(release, record, why, seen)
+
+
+def _plain_name_moves_to(state: StoreState, release: Release, label: str | None) -> Release | None:
+    """The other release that the plain name would come to mean, now that another one is published."""
+    if label in {None, release.label, state.target(release.environment)}:
+        return None
+    return state.release(label or "")
+
+
+def _vet_for_plain_name(store: Store, release: Release, asked: Asked, reporter: Reporter) -> Vetted:
+    """`vet`, where people have named only the release that is published, and may wonder about this one."""
+    try:
+        return vet(store, release, asked, reporter)
+    except (IntegrityError, GateError, NotFoundError) as error:
+        raise type(error)(
+            f"`{release.environment}` is to mean {release.label} (`stable` in config.yml), and cannot: {error.message}",
+            hint=f"Mend or publish {release.label} first, or name another version as `stable`. Nothing was changed.",
+        ) from error
+
+
+def event_of(action: Literal["publish", "rollback"], one: Vetted, when: dt.datetime, asked: Asked, why: str) -> Event:
+    """What the history says about pointing names at a release; the moves are filled in later."""
+    return Event(
+        when=when.isoformat(timespec="seconds"),
+        who=asked.who,
+        action=action,
+        release=one.release,
+        source=one.record.source,
+        lock_digest=one.record.lock_digest,
+        forced=asked.force if why else "",
+    )
 
 
 def signature(store: Store, release: Release) -> Signature:
@@ -129,11 +176,11 @@ def signature(store: Store, release: Release) -> Signature:
     return (present.st_ino, present.st_size, present.st_mtime_ns, present.st_ctime_ns)
 
 
-def unchanged(store: Store, release: Release, seen: Signature) -> None:
+def unchanged(store: Store, one: Vetted) -> None:
     """`IntegrityError` if a release was changed or began to be removed since it was checked."""
-    if not store.reader.complete(release) or signature(store, release) != seen:
+    if not store.reader.complete(one.release) or signature(store, one.release) != one.seen:
         raise IntegrityError(
-            f"{release} was changed while it was checked.", hint="Find out who did it, then run the command again."
+            f"{one.release} was changed while it was checked.", hint="Find out who did it, then run the command again."
         )
 
 
@@ -151,9 +198,7 @@ def seen_by_users(store: Store, release: Release) -> tuple[str, ...]:
         layout.modulefile(release),
         *(layout.bin(release) / name for name in record.commands[:1]),
     ]
-    published = layout.module(release.label)
-    if published.is_symlink():
-        paths.append(published)
+    paths += [path for path in (layout.module(release.label), layout.modulerc) if os.path.lexists(path)]
     found: dict[str, None] = {}
     for path in paths:
         found.update(dict.fromkeys(obstacles(path, store.permissions)))

@@ -3,14 +3,13 @@
 import datetime as dt
 
 from conda_concept.errors import InputError, NotFoundError
-from conda_concept.model import Event, Release
+from conda_concept.model import Release
 from conda_concept.operations import StoreState, Switch
 from conda_concept.plan import previous, rollback
 from conda_concept.progress import Reporter
 from conda_concept.record import BUILD_ID, LABEL, RELEASE, parse_release
-from conda_concept.steps.publish import Asked, Switched, check, seen_by_users, told, unchanged
+from conda_concept.steps.publish import Asked, Switched, event_of, seen_by_users, told, unchanged, vet
 from conda_concept.store import Store
-from conda_concept.store.checking import refuse_untested
 
 
 def roll_back(store: Store, name: str, to: str, asked: Asked, reporter: Reporter, *, quick: bool = False) -> Switched:
@@ -34,21 +33,9 @@ def roll_back(store: Store, name: str, to: str, asked: Asked, reporter: Reporter
     state = store.reader.state()
     target = _target(state, name, to)
     release = _meant(state, name, target)
-    record = store.reader.record(release)
-    why = store.checker.gate(release, record)
-    if not asked.force:
-        refuse_untested(why, release)
-    seen = check(store, release, record, reporter, read=not quick)
+    vetted = vet(store, release, asked, reporter, read=not quick)
     checked = store.now()
-    event = Event(
-        when=checked.isoformat(timespec="seconds"),
-        who=asked.who,
-        action="rollback",
-        release=release,
-        source=record.source,
-        lock_digest=record.lock_digest,
-        forced=asked.force if why else "",
-    )
+    event = event_of("rollback", vetted, checked, asked, vetted.why)
 
     def decide(present: StoreState) -> tuple[Switch, ...]:
         product, default = store.layout.product, store.site.default_environment
@@ -57,7 +44,7 @@ def roll_back(store: Store, name: str, to: str, asked: Asked, reporter: Reporter
     operations = decide(state)
     if not asked.dry_run:
         with store.locked(f"roll back {name}", wait=asked.wait) as applier:
-            unchanged(store, release, seen)
+            unchanged(store, vetted)
             now = store.reader.state()
             if not to and now.target(name) != state.target(name) and now.target(name) != target:
                 raise InputError(

@@ -78,20 +78,20 @@ def read_test(text: str) -> TestOrder:
     return _TEST.validate_json(text)
 
 
-def build(order: Order, edges: Edges) -> Built:
+def build(order: Order, edges: Edges, *, replace: bool = False) -> Built:
     """`steps.build.build`, where the site says."""
     jobs, store = edges.jobs, edges.store
     if jobs is None:
-        return building.build(order, store, edges.assembler)
+        return building.build(order, store, edges.assembler, replace=replace)
     release = building.release_of(order, store)
-    if store.reader.complete(release):
+    if store.reader.complete(release) and not replace:
         edges.reporter.say(f"{release} is there already: nothing to build")
         return Built(store.reader.record(release), already=True)
     handed = BuildOrder(release, order.spec, order.lock_text, order.source, order.overrides, order.hooks)
     text = _BUILD.dump_json(handed).decode()
     _download(order, text, jobs, edges)
     with edges.reporter.step(f"build {release} in a job"):
-        words = ("build", order.spec.name, "--order", "{folder}/order.json")
+        words = ("build", order.spec.name, "--order", "{folder}/order.json", *(["--replace"] if replace else []))
         task = _task(jobs, "build", release, words, {"order.json": text})
         jobs.run(task, lambda host: _clear(release, store, host))
     return Built(store.reader.record(release), already=False)

@@ -1,7 +1,7 @@
 """The store: reads the live state of a site and changes it, so that no reader ever sees a half.
 
 `Store` is what the rest of the project uses. The modules beside it hold one thing each: the door to the disk, leases,
-permissions, staging, reading, checking, applying, use, and the doctor's findings.
+permissions, staging, replacing, reading, checking, applying, use, and the doctor's findings.
 """
 
 from conda_concept.store.core import AlreadyThere, Store

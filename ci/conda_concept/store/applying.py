@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from conda_concept.errors import RefusedError
+from conda_concept.errors import BusyError, RefusedError
 from conda_concept.layout import Layout
 from conda_concept.model import Event, Release
 from conda_concept.operations import (
@@ -59,7 +59,7 @@ class Applier:
             self._folders()
             for operation in operations:
                 self._prepare(operation)
-        except OSError:
+        except (OSError, RefusedError):
             self._unprepare(operations)
             raise
         self.lease.check()
@@ -87,9 +87,12 @@ class Applier:
             return reason
         if operation.event is not None:
             self.switch([AppendEvent(operation.event)])
-        with taker.held(self.layout.incomplete(release), "removing") as marker:
-            self.door.sync_directory(prefix)
-            remove_tree(self.door, prefix, spare=frozenset({marker.path.name}))
+        try:
+            with taker.held(self.layout.incomplete(release), "removing") as marker:
+                self.door.sync_directory(prefix)
+                remove_tree(self.door, prefix, spare=frozenset({marker.path.name}))
+        except BusyError as error:  # a build has begun in it, or one whose machine cannot be asked is not over
+            return f"{release} stays: {error.message}"
         if self._remove_empty(prefix):
             self._remove_empty(prefix.parent)
         return ""

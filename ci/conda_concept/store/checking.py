@@ -77,17 +77,38 @@ class Checker:
             found.append(Problem(release, "tests.json", text))
         if verdict is not None and verdict.image_sha256 != record.image.sha256:
             found.append(Problem(release, "tests.json", "is about another image"))
-        if verdict is not None and verdict.report_sha256:
-            if not report.is_file():
-                found.append(Problem(release, "tests.xml", "is missing"))
-            elif digest(report, lambda _chunk, _done: None).sha256 != verdict.report_sha256:
-                found.append(Problem(release, "tests.xml", "is not the report that was judged"))
+        if verdict is not None and verdict.report_sha256 and (text := _other_report(report, verdict.report_sha256)):
+            found.append(Problem(release, "tests.xml", text))
+        # They get the permissions of the image, whatever the site's are.
+        wanted = next((fact.mode for fact in record.files if fact.path == self.layout.image(release).name), 0o644)
         found.extend(
-            Problem(release, path.name, f"has permissions {stat.S_IMODE(path.lstat().st_mode):04o}")
+            Problem(release, path.name, text)
             for path in (self.layout.record(release), self.layout.verdict(release), report)
-            if os.path.lexists(path) and (not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_mode & 0o022)
+            if os.path.lexists(path) and (text := _other_mode(path, wanted))
         )
         return found
+
+
+def _other_report(path: Path, wanted: str) -> str:
+    """What is wrong with the tests' report, empty if nothing."""
+    if not path.is_file():
+        return "is missing"
+    try:
+        same = digest(path, lambda _chunk, _done: None).sha256 == wanted
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if same else "is not the report that was judged"
+
+
+def _other_mode(path: Path, wanted: int) -> str:
+    present = path.lstat().st_mode
+    if not stat.S_ISREG(present):
+        return "is not a file"
+    return "" if stat.S_IMODE(present) == wanted else _modes(present, wanted)
+
+
+def _modes(present: int, wanted: int) -> str:
+    return f"has permissions {stat.S_IMODE(present):04o} and had {wanted:04o}"
 
 
 class _Counted:
@@ -112,6 +133,13 @@ def _difference(fact: FileFact, path: Path | None, counted: _Counted, *, read: b
     """What is wrong with one path, empty if nothing."""
     if path is None:
         return "is missing"
+    try:
+        return _compared(fact, path, counted, read=read)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _compared(fact: FileFact, path: Path, counted: _Counted, *, read: bool) -> str:
     present = path.lstat()
     kinds = ((stat.S_ISLNK, "link"), (stat.S_ISDIR, "directory"), (stat.S_ISREG, "file"))
     kind = next((name for test, name in kinds if test(present.st_mode)), "something else")
@@ -121,15 +149,20 @@ def _difference(fact: FileFact, path: Path | None, counted: _Counted, *, read: b
         target = os.readlink(path)  # noqa: PTH115 - the exact text; a Path would tidy it
         return "" if target == fact.proof else f"leads to {target} and led to {fact.proof}"
     if stat.S_IMODE(present.st_mode) != fact.mode:
-        return f"has permissions {stat.S_IMODE(present.st_mode):04o} and had {fact.mode:04o}"
+        return _modes(present.st_mode, fact.mode)
     if kind == "directory":
         return ""
     if present.st_size != fact.size:
         return f"has {present.st_size} bytes and had {fact.size}"
-    try:
-        return "has other content than it had" if read and counted.sha256(path) != fact.proof else ""
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+    return "has other content than it had" if read and counted.sha256(path) != fact.proof else ""
+
+
+def rebuild(release: Release) -> str:
+    """What mends a damaged release."""
+    return (
+        f"`conda-concept build {release.environment} --replace`, in a checkout of the commit that it was built from, "
+        f"builds it anew; then `conda-concept test {release}`."
+    )
 
 
 def refuse_damaged(release: Release, problems: tuple[Problem, ...]) -> None:
@@ -139,7 +172,7 @@ def refuse_damaged(release: Release, problems: tuple[Problem, ...]) -> None:
         more = f"\n  - and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise IntegrityError(
             f"{release} is not what its record says:\n{lines}{more}",
-            hint="Build it again, or take another release; nothing points at it that did not before.",
+            hint=f"Nothing points at it that did not before. Take another release, or: {rebuild(release)}",
         )
 
 

@@ -3,6 +3,7 @@
 So a test can count them, end the process at any of them, or make any of them fail, and none is missed.
 """
 
+import ctypes
 import errno
 import os
 from collections.abc import Iterator
@@ -40,6 +41,9 @@ class Door(Protocol):
     def rename(self, source: Path, path: Path) -> None:
         """Give `source` the name `path` and replace what had it, in one step that no reader can see half done."""
 
+    def exchange(self, source: Path, path: Path) -> None:
+        """Let two paths change places in one step; `OSError` (EINVAL) on a file system that has no such step."""
+
     def unlink(self, path: Path) -> None:
         """Take a name away."""
 
@@ -57,6 +61,10 @@ class Door(Protocol):
 
     def touch(self, path: Path) -> None:
         """Set the modification time to now, by the file server's clock."""
+
+
+#: linux/fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class RealDoor:
@@ -102,6 +110,15 @@ class RealDoor:
     def rename(self, source: Path, path: Path) -> None:
         """The system call rename."""
         source.replace(path)
+
+    def exchange(self, source: Path, path: Path) -> None:
+        """The system call renameat2 with RENAME_EXCHANGE, which Python does not have."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "renameat2"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(source))
+        if libc.renameat2(_AT_FDCWD, bytes(source), _AT_FDCWD, bytes(path), _RENAME_EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(source), None, str(path))
 
     def unlink(self, path: Path) -> None:
         """The system call unlink."""
@@ -149,7 +166,7 @@ def explained(doing: str) -> Iterator[None]:
             ) from error
         hint = "Run the same command again when that is mended; `conda-concept doctor` checks the store."
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            hint = "The store is written by the release account only; `conda-concept doctor` checks its permissions."
+            hint = "Only its owners write the store; `conda-concept doctor` checks its permissions."
         raise StorageError(f"Could not {doing}: {error.strerror}{path}.", hint=hint) from error
 
 

@@ -4,6 +4,7 @@ Each finding comes with the operations that would mend it, where that is safe: n
 to users is ever done without a person asking for it.
 """
 
+import os
 import re
 import shutil
 import stat
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conda_concept.model import Alias, Event, Move, Severity
+from conda_concept.model import Event
 from conda_concept.operations import (
     AppendEvent,
     DropCandidate,
@@ -23,12 +24,16 @@ from conda_concept.operations import (
     StoreState,
     candidate_target,
 )
-from conda_concept.plan import last_recorded, set_modules, wanted_modulerc, write_modulerc
+from conda_concept.plan import set_modules, untold, wanted_modulerc, write_modulerc
 from conda_concept.record import BUILD_ID, LABEL
 from conda_concept.store.core import Store
 from conda_concept.store.examining_release import Diagnosis, ReleaseExaminer, said
 from conda_concept.store.lease import read_holder
-from conda_concept.store.permissions import kind_of
+from conda_concept.store.permissions import Fault, kind_of
+from conda_concept.store.staging import walk
+
+#: A release's directory that was moved aside (`Layout.replaced`).
+_REPLACED = re.compile(r"\.[0-9a-f]{8}\.replaced-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +163,43 @@ class Examiner:
                 )
 
     def _folders(self) -> Iterator[Diagnosis]:
-        """What is not part of a release: the folders, `.modulerc`, the history."""
+        """What is not part of a release: the folders, `.modulerc`, history, notices, the container's bases."""
         layout = self.store.layout
-        rule = self.store.permissions
-        labels = sorted({layout.releases / one.release.label for one in self.state.releases})
-        fixed = [layout.apps, layout.releases, layout.envs, layout.modules, layout.modulerc, layout.history]
-        for path in (*fixed, *labels, *(layout.prefix(one.release) for one in self.state.releases if one.complete)):
-            if not path.exists():
-                continue
-            present = stat.S_IMODE(path.stat().st_mode)
-            wanted = rule.mode(kind_of(path.stat().st_mode))
-            if present == wanted and rule.group in {None, path.stat().st_gid}:
-                continue
-            others = present & ~wanted & 0o022
-            closed = wanted & ~present & 0o055
-            severity: Severity = "risk" if others else "broken" if closed else "untidy"
-            meaning = "Others can change what users load." if others else "Users cannot get past it."
-            yield said(
-                severity,
-                path,
-                f"has permissions {present:04o} and should have {wanted:04o}",
-                meaning if others or closed else "New files in it may get the wrong group.",
-                "Set them.",
-                SetMode(str(path.relative_to(layout.root))),
-            )
+        for path in self._beside_releases():
+            try:
+                fault = self.store.permissions.fault(path, kind_of(path.lstat().st_mode))
+            except OSError as error:
+                fault = Fault(f"cannot be looked at: {error.strerror}", lets_write=False, keeps_out=True)
+            if fault is not None:
+                yield said(
+                    "risk" if fault.lets_write else "broken" if fault.keeps_out else "untidy",
+                    path,
+                    fault.text,
+                    "Others can change what users load."
+                    if fault.lets_write
+                    else "Users cannot get past it."
+                    if fault.keeps_out
+                    else "New files in it may get the wrong group or permissions.",
+                    "Set them.",
+                    SetMode(str(path.relative_to(layout.root))),
+                )
+        for path in (layout.root, layout.apps.parent, layout.modules.parent):
+            mode = path.stat().st_mode if path.is_dir() else 0
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                what = f"has permissions {stat.S_IMODE(mode):04o}: everybody may write"
+                yield said("risk", path, what, "Others can change what users load.", "Take that right away.")
+
+    def _beside_releases(self) -> Iterator[Path]:
+        layout = self.store.layout
+        yield from filter(os.path.lexists, (layout.apps, layout.releases, layout.envs, layout.modules, layout.modulerc))
+        yield from filter(os.path.lexists, (layout.history, layout.candidates, layout.candidates / layout.product))
+        yield from sorted({layout.releases / one.release.label for one in self.state.releases})
+        yield from (layout.prefix(one.release) for one in self.state.releases)
+        for folder in (layout.notices, layout.runtime):
+            yield from (folder,) if folder.is_dir() else ()
+            # What begins with a dot is on its way.
+            for top in sorted(folder.glob("[!.]*")):
+                yield from (path for path in (top, *walk(top)) if not path.is_symlink())
 
     def _history(self) -> Iterator[Diagnosis]:
         for problem in self.store.reader.history()[1]:
@@ -193,20 +211,16 @@ class Examiner:
                 "Set the line aside.",
                 SplitHistory(),
             )
-        recorded = last_recorded(self.state.history)
-        moves = tuple(
-            Move(alias.name, recorded.get(alias.name, ""), alias.target)
-            for alias in self.state.aliases
-            if recorded.get(alias.name, "") != alias.target and _well_formed(alias)
-        )
+        moves = untold(self.state)
         if moves:
-            names = ", ".join(move.alias for move in moves)
+            told = ", ".join(f"{move.alias} moved to {move.after}" for move in moves if move.after)
+            gone = ", ".join(f"{move.alias} was taken away" for move in moves if not move.after)
             yield said(
                 "untidy",
                 self.store.layout.history,
-                f"does not say that {names} moved to where it is",
-                "A run ended between moving the name and writing it down.",
-                "Run the same publish or rollback again.",
+                f"does not say that {' and that '.join(filter(None, (told, gone)))}",
+                "A run ended between changing the name and writing it down.",
+                "Run the same publish, rollback or prune again.",
                 AppendEvent(Event(self.event.when, self.event.who, "repair", None, moves)),
             )
 
@@ -237,7 +251,12 @@ class Examiner:
         layout = self.store.layout
         for folder, good in ((layout.releases, LABEL), *((layout.releases / one, BUILD_ID) for one in self._labels())):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if not (good.fullmatch(path.name) and path.is_dir() and not path.is_symlink()):
+                if good.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    continue
+                if _REPLACED.fullmatch(path.name):
+                    what, meaning = "was replaced by `build --replace`", "Jobs that began before may still run from it."
+                    yield said("untidy", path, what, meaning, "Remove it by hand, when they have ended.")
+                else:
                     yield said("untidy", path, "is not a release", "Nothing looks at it.", "Remove it by hand.")
         for path in sorted(layout.envs.iterdir()) if layout.envs.is_dir() else ():
             if not path.is_symlink() and not path.name.startswith("."):
@@ -252,10 +271,6 @@ def _below(root: str, diagnosis: Diagnosis) -> Diagnosis:
     found = diagnosis.finding
     short = replace(found, where=found.where.removeprefix(root), what=found.what.replace(root, ""))
     return replace(diagnosis, finding=short)
-
-
-def _well_formed(alias: Alias) -> bool:
-    return bool((BUILD_ID if LABEL.fullmatch(alias.name) else LABEL).fullmatch(alias.target))
 
 
 def _size(path: Path) -> int:

@@ -10,14 +10,19 @@ import dataclasses
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conda_concept.errors import BusyError
 from conda_concept.store.door import Door, write_new
+from conda_concept.store.permissions import Permissions
+
+PULSE_SECONDS = 60.0
+"""How often who holds a lease for long gives a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,31 @@ class Lease:
         self.check()
         self.door.touch(self.path)
 
+    @contextmanager
+    def kept_fresh(self) -> Iterator[None]:
+        """A sign of life every minute for the length of a block, whatever takes long in it.
+
+        A thread gives it: what takes longest (a download, squashing) is a call that does not come back for a while.
+        """
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(PULSE_SECONDS):
+                try:
+                    self.refresh()
+                except BusyError:
+                    return  # taken over: whoever works in the block finds out by `check`
+                except OSError:
+                    continue  # a file server that does not answer now may answer in a minute
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def release(self) -> None:
         """Give the name back, if it is still this process's."""
         present = read_holder(self.path)
@@ -104,7 +134,7 @@ class Lease:
 class Taker:
     """How leases are taken here: through which door, as whom, when others count as gone, who is told.
 
-    `stale_hours` applies to holders whose machine cannot be asked.
+    `stale_hours` applies to holders whose machine cannot be asked. `permissions` let other owners read who holds one.
     """
 
     door: Door
@@ -112,6 +142,7 @@ class Taker:
     stale_hours: float
     notice: Callable[[str], None]
     now: Callable[[], str]
+    permissions: Permissions = field(default_factory=Permissions)
 
     def take(self, path: Path, purpose: str, *, wait: float = 0.0) -> Lease:
         """The lease of `path`, or `BusyError` when it is still held after `wait` seconds."""
@@ -120,6 +151,7 @@ class Taker:
         deadline = time.monotonic() + wait
         try:
             write_new(self.door, mine, (json.dumps(dataclasses.asdict(holder)) + "\n").encode())
+            self.permissions.apply(self.door, mine, "file")  # before it has its name, so that nobody meets it closed
             while not self._try(path, mine, holder):
                 if time.monotonic() >= deadline:
                     raise self._busy(path)
@@ -188,11 +220,16 @@ class Taker:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Who holds a lease; None if nobody. A file that no lease wrote is held by an unknown process since its time."""
+    """Who holds a lease; None if nobody.
+
+    A file that no lease wrote, or that this account may not read, is held by an unknown process since its time.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
+    except PermissionError:
+        text = ""
     try:
         raw = json.loads(text)
         return Holder(Identity(**raw["identity"]), str(raw["since"]), str(raw["purpose"]), str(raw["token"]))

@@ -9,6 +9,8 @@ import grp
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,8 +26,17 @@ Kind = Literal["directory", "program", "file"]
 
 # Tags and layout of linux/posix_acl_xattr.h: a version, then (tag, permissions, id) for each entry.
 _VERSION = struct.pack("<I", 2)
-_USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
+_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _NO_ID = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How a path's permissions differ from the rule, and what that means: others may write, or users are kept out."""
+
+    text: str
+    lets_write: bool
+    keeps_out: bool
 
 
 @dataclass(slots=True)
@@ -88,6 +99,33 @@ class Permissions:
         if stat.S_IMODE(present.st_mode) != self.mode(kind):
             door.chmod(path, self.mode(kind))
 
+    def fault(self, path: Path, kind: Kind) -> "Fault | None":
+        """How one path differs from what `apply` would make of it; None: it does not."""
+        present = path.lstat()
+        if self._listed and not _knows_lists(path):
+            self.has_acl = False
+        mode, wanted = stat.S_IMODE(present.st_mode), self.mode(kind)
+        if mode != wanted:
+            text = f"has permissions {mode:04o} and should have {wanted:04o}"
+            return Fault(text, lets_write=bool(mode & ~wanted & 0o022), keeps_out=bool(wanted & ~mode & 0o055))
+        if self.group is not None and present.st_gid != self.group:
+            text = f"belongs to the group {_group_name(present.st_gid)} and should to {_group_name(self.group)}"
+            return Fault(text, lets_write=bool(mode & 0o020), keeps_out=True)
+        if not self._listed:
+            return None
+        for attribute in (ACCESS, DEFAULT) if kind == "directory" else (ACCESS,):
+            found = _attribute(path, attribute)
+            if found != self.access_list(kind):
+                name = "access list" if attribute == ACCESS else "default access list"
+                text = f"has {'another' if found else 'no'} {name} where that of the site's groups should be"
+                return Fault(text, lets_write=self._lets_others_write(found), keeps_out=False)
+        return None
+
+    def _lets_others_write(self, value: bytes | None) -> bool:
+        """Whether a list lets a user or group write that is none of the owners."""
+        named = {_USER, _GROUP}
+        return any(tag in named and bits & 2 and number != self.owners for tag, bits, number in _entries(value or b""))
+
     def _set_lists(self, door: Door, path: Path, kind: Kind) -> None:
         wanted = self.access_list(kind)
         try:
@@ -119,11 +157,15 @@ def settle(door: Door, folder: Path, root: Path, rule: Permissions) -> None:
     """Make a folder of the store and what is above it down from `root`, with the site's permissions.
 
     A folder that only its owner may enter is one that was made by a run that ended before it could set them; others
-    keep what they have, so that a site's own choice above the store is not undone.
+    keep what they have, so that a site's own choice above the store is not undone. Such a folder of another owner is
+    empty, and is made anew.
     """
-    made = make_directories(door, folder)
     for one in reversed((folder, *folder.parents)):
-        if one in made or (one.is_relative_to(root) and one.stat().st_mode & 0o077 == 0):
+        closed = one.is_relative_to(root) and one.is_dir() and one.stat().st_mode & 0o077 == 0
+        if closed and os.geteuid() not in {0, one.stat().st_uid}:
+            with suppress(OSError):  # not empty: what is tried next says so
+                door.rmdir(one)
+        if make_directories(door, one) or closed:
             rule.apply(door, one, "directory")
 
 
@@ -137,21 +179,29 @@ def kind_of(mode: int) -> Kind:
 def obstacles(path: Path, rule: Permissions) -> tuple[str, ...]:
     """What keeps a member of the users' group (anybody, where there is none) from reading `path`, in words.
 
-    Every folder above has to let them through, links are followed, and the file itself has to be readable.
+    Every folder above has to let them through, above each link on the way too, and the file itself has to be readable.
     """
     try:
         real = path.resolve(strict=True)
+        found = [
+            f"{folder}: {_who(rule)} may not pass through"
+            for folder in dict.fromkeys(folder.resolve() for hop in _hops(path) for folder in reversed(hop.parents))
+            if not _grants(folder, 1, rule)
+        ]
+        needed = 5 if kind_of(real.stat().st_mode) != "file" else 4
+        if not _grants(real, needed, rule):
+            found.append(f"{real}: {_who(rule)} may not read it")
     except OSError as error:
         return (f"{path}: {error.strerror}",)
-    found = [
-        f"{folder}: {_who(rule)} may not pass through"
-        for folder in reversed(real.parents)
-        if not _grants(folder, 1, rule)
-    ]
-    needed = 5 if kind_of(real.stat().st_mode) != "file" else 4
-    if not _grants(real, needed, rule):
-        found.append(f"{real}: {_who(rule)} may not read it")
     return tuple(found)
+
+
+def _hops(path: Path) -> Iterator[Path]:
+    """A path and what each link at its end leads to, as they are written; the last one is no link."""
+    yield path
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield path
 
 
 def _grants(path: Path, bits: int, rule: Permissions) -> bool:
@@ -159,14 +209,23 @@ def _grants(path: Path, bits: int, rule: Permissions) -> bool:
     present = path.stat()
     if rule.users is None or present.st_gid != rule.users:
         return present.st_mode & bits == bits
-    listed = dict(_entries(_attribute(path, ACCESS) or b""))
+    listed = {tag: bits for tag, bits, _ in _entries(_attribute(path, ACCESS) or b"")}
     granted = listed[_GROUP_OBJ] & listed.get(_MASK, 7) if _GROUP_OBJ in listed else present.st_mode >> 3
     return granted & bits == bits
 
 
-def _entries(value: bytes) -> list[tuple[int, int]]:
-    """Tag and permissions of each entry of a list."""
-    return [(tag, bits) for tag, bits, _ in struct.iter_unpack("<HHI", value[len(_VERSION) :])]
+def _entries(value: bytes) -> list[tuple[int, int, int]]:
+    """Tag, permissions and number of each entry of a list."""
+    return [(tag, bits, number) for tag, bits, number in struct.iter_unpack("<HHI", value[len(_VERSION) :])]
+
+
+def _knows_lists(path: Path) -> bool:
+    """Whether the file system of a path has access control lists at all."""
+    try:
+        os.getxattr(path, ACCESS, follow_symlinks=False)
+    except OSError as error:
+        return error.errno not in {errno.ENOTSUP, errno.ENOSYS}
+    return True
 
 
 def _who(rule: Permissions) -> str:

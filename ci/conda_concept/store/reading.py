@@ -1,6 +1,7 @@
 """What the store holds now, read without changing it: releases, aliases, modules, history, leftovers."""
 
 import datetime as dt
+import hashlib
 import os
 import re
 from contextlib import suppress
@@ -12,7 +13,9 @@ from conda_concept.layout import Layout
 from conda_concept.model import Alias, Event, Release, ReleaseRecord, Verdict
 from conda_concept.operations import Standing, StoreState
 from conda_concept.record import BUILD_ID, LABEL, history_from_text, release_from_text, verdict_from_text
-from conda_concept.store.lease import Identity, read_holder
+from conda_concept.settings import Retention
+from conda_concept.store.door import explained
+from conda_concept.store.lease import Holder, Identity, read_holder
 
 NEW = ".new"
 """How the names of files that are about to be renamed into place end; they start with a dot."""
@@ -24,21 +27,27 @@ _BASE = re.compile(r"\bbase-[0-9a-f]{12}\b")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads one store. `identity` tells live builders from dead ones."""
+    """Reads one store. `identity` tells live builders from dead ones.
+
+    `lock_hours`: a builder whose machine cannot be asked counts as gone after so long without a sign of life.
+    """
 
     layout: Layout
     identity: Identity
+    lock_hours: float = Retention().lock_hours
 
     def state(self) -> StoreState:
         """Everything that decisions rest on. Records stay closed: a dozen of them would cost more than all this.
 
         It may be read while others work: what goes away between being listed and being looked at (a lease on its way,
-        a release that is pruned) is no error, the store is looked at once more.
+        a release that is pruned) is no error, the store is looked at once more. A release that this account may not
+        look into is one that somebody builds, or that `doctor` has something to say about.
         """
-        for _ in range(20):
-            with suppress(FileNotFoundError):
-                return self._state()
-        return self._state()
+        with explained(f"read the store {self.layout.apps}"):
+            for _ in range(20):
+                with suppress(FileNotFoundError):
+                    return self._state()
+            return self._state()
 
     def _state(self) -> StoreState:
         return StoreState(
@@ -65,7 +74,10 @@ class Reader:
 
     def complete(self, release: Release) -> bool:
         """Whether a release is there as a whole: its record is written last, then its marker goes."""
-        return self.layout.record(release).is_file() and not os.path.lexists(self.layout.incomplete(release))
+        try:
+            return self.layout.record(release).is_file() and not os.path.lexists(self.layout.incomplete(release))
+        except PermissionError:  # a folder of somebody else's that was not opened to others yet
+            return False
 
     def record(self, release: Release) -> ReleaseRecord:
         """The record of a complete release, or `NotFoundError`, or `IntegrityError`."""
@@ -75,7 +87,7 @@ class Reader:
         if not self.complete(release):
             raise IntegrityError(
                 f"{release} is not complete: its build did not end, or it is being removed.",
-                hint="Build it again: the build takes over what is there.",
+                hint=f"`conda-concept build {release.environment}` takes over what is there.",
             )
         record = release_from_text(_text(path), where=str(path))
         if record.release != release or record.prefix != str(self.layout.prefix(release)):
@@ -87,8 +99,23 @@ class Reader:
 
     def verdict(self, release: Release) -> Verdict | None:
         """What the tests said; None where they have said nothing."""
+        waiting = self.waiting_verdict(release)
+        if waiting is not None:
+            return waiting
         path = self.layout.verdict(release)
         return verdict_from_text(_text(path), where=str(path)) if path.is_file() else None
+
+    def waiting_verdict(self, release: Release) -> Verdict | None:
+        """The verdict on the report that is in place, where a run ended before it gave it its name; else None."""
+        part, report = part_of(self.layout.verdict(release)), self.layout.tests(release)
+        if not part.is_file() or not report.is_file():
+            return None
+        try:
+            verdict = verdict_from_text(_text(part), where=str(part))
+            is_of_report = verdict.report_sha256 == hashlib.sha256(report.read_bytes()).hexdigest()
+        except (IntegrityError, OSError):  # of a run that ended earlier: the report was not replaced
+            return None
+        return verdict if is_of_report else None
 
     def history(self) -> tuple[tuple[Event, ...], tuple[str, ...]]:
         """The events, oldest first, and the problems of lines that cannot be read."""
@@ -104,11 +131,11 @@ class Reader:
         finished = dt.datetime.fromtimestamp(record.stat().st_mtime, tz=dt.UTC) if complete else None
         builder = ""
         if not complete:
-            holder = read_holder(self.layout.incomplete(release))
-            if holder is not None and holder.alive(self.identity) is not False:
+            marker = self.layout.incomplete(release)
+            holder = read_holder(marker)
+            if holder is not None and not self._is_gone(marker, holder):
                 builder = str(holder)
-        pinned = keep.read_text(encoding="utf-8", errors="replace").strip() if keep.is_file() else None
-        return Standing(release, complete, finished, builder, pinned)
+        return Standing(release, complete, finished, builder, _reason(keep))
 
     def _aliases(self) -> list[Alias]:
         """The links of `envs`; a label's is cut down to its build id, anything foreign stays as it is written."""
@@ -144,7 +171,7 @@ class Reader:
                 if (path.name.startswith(".") and path.name.endswith(NEW)) or lost_lease:
                     found.append(str(path.relative_to(layout.root)))
         labels = [layout.releases / label for label in _folders(layout.releases)]
-        return found + [str(label.relative_to(layout.root)) for label in labels if not any(label.iterdir())]
+        return found + [str(label.relative_to(layout.root)) for label in labels if _is_empty(label)]
 
     def _bases(self) -> dict[str, frozenset[Release]]:
         """The container bases, each with the releases whose launchers name it; a staging folder's is an hour's."""
@@ -161,12 +188,29 @@ class Reader:
         return {name: frozenset(users) for name, users in found.items()}
 
     def _is_lost(self, path: Path) -> bool:
-        """Whether a lease's file that never got its name is of a process that ended; an hour, where that is unknown."""
+        """Whether a lease's file that never got its name is of a process that ended."""
         holder = read_holder(path)
-        alive = holder.alive(self.identity) if holder is not None else None
-        if holder is None or alive is not None:
-            return alive is False
-        return dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime > 3600
+        return holder is not None and self._is_gone(path, holder)
+
+    def _is_gone(self, path: Path, holder: Holder) -> bool:
+        """Whether the holder of a lease's file has ended, or has given no sign of life for too long.
+
+        By this machine's clock, since nothing is written to read a store. Whoever takes the lease asks once more, by
+        the file server's.
+        """
+        alive = holder.alive(self.identity)
+        if alive is not None:
+            return not alive
+        try:
+            age = dt.datetime.now(tz=dt.UTC).timestamp() - path.lstat().st_mtime
+        except PermissionError:
+            return False
+        return age > self.lock_hours * 3600
+
+
+def part_of(path: Path) -> Path:
+    """Where test results wait until they get their name."""
+    return path.with_name(f".{path.name}.part")
 
 
 def alias_text(name: str, target: str) -> str:
@@ -175,10 +219,29 @@ def alias_text(name: str, target: str) -> str:
 
 
 def _folders(path: Path) -> list[str]:
-    if not path.is_dir():
+    """The folders in a folder; none where there is no such folder, or this account may not look into it."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
-    with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not any(path.iterdir())
+    except PermissionError:
+        return False
+
+
+def _reason(keep: Path) -> str | None:
+    """The text of a keep file; None where there is none."""
+    try:
+        return keep.read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except PermissionError:
+        return "its reason may not be read by this account"
 
 
 def _links(path: Path) -> dict[str, str]:
@@ -204,3 +267,5 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise IntegrityError(f"{path} is not UTF-8: it is damaged.") from error
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}.") from error

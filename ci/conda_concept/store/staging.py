@@ -8,9 +8,8 @@ counts as complete only with a record and without a marker.
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -67,19 +66,20 @@ class Staged:
     release: Release
     permissions: Permissions
     lease: Lease
+    #: Where it is made: its own place, or beside it.
+    folder: Path
     image_fact: Copied | None = None
     record: ReleaseRecord | None = None
-    _breath: float = field(default_factory=time.monotonic)
 
     @property
     def prefix(self) -> Path:
-        """The release directory: the prefix inside and outside."""
+        """The release directory as it is to be: the prefix inside and outside."""
         return self.layout.prefix(self.release)
 
     @property
     def image_part(self) -> Path:
         """Where a builder may squash to directly; `image(staged.image_part)` then puts it in place by a rename."""
-        return self.prefix / ".image.sqsh.part"
+        return self.folder / ".image.sqsh.part"
 
     def image(self, source: Source | Path, progress: Progress = no_progress) -> Copied:
         """Put the image in place and return what it is; the source stays where it is, unless it is `image_part`.
@@ -101,24 +101,14 @@ class Staged:
             finally:
                 os.close(descriptor)
             self.permissions.apply(self.door, self.image_part, "file")
-            self.door.rename(self.image_part, self.layout.image(self.release))
+            self.door.rename(self.image_part, self.folder / self.layout.image(self.release).name)
         self.image_fact = copied
         return copied
-
-    def refresh(self) -> None:
-        """A sign of life, once a minute at most: call it from whatever shows progress while something takes long.
-
-        Other nodes cannot see this process; they take a build over that has given no sign for `lock_hours`.
-        """
-        if time.monotonic() - self._breath > 60:
-            self._breath = time.monotonic()
-            with explained(f"go on with {self.release}"):
-                self.lease.refresh()
 
     def mkdir(self, path: str) -> None:
         """A directory of the release, with its parents."""
         with explained(f"make {path} of {self.release}"):
-            make_directories(self.door, self._inside(path))
+            self._directory(self._inside(path))
 
     def write(self, path: str, data: bytes, *, program: bool = False) -> None:
         """A file of the release; `program` makes it executable. Parents are made."""
@@ -156,18 +146,18 @@ class Staged:
             raise IntegrityError(f"The record of {self.release} does not describe the image that is in place.")
         with explained(f"finish {self.release}"):
             self.lease.check()
-            apply_tree(self.door, self.prefix, self.permissions)
+            apply_tree(self.door, self.folder, self.permissions)
             known = {self.layout.image(self.release).name: fact.sha256}
-            self.record = replace(record, files=facts_of(self.prefix, known))
+            self.record = replace(record, files=facts_of(self.folder, known))
             self._write_record(self.record)
-            for folder in (*_directories(self.prefix), self.prefix.parent, self.prefix.parent.parent):
+            for folder in (*_directories(self.folder), self.folder.parent, self.folder.parent.parent):
                 self.door.sync_directory(folder)
             self.lease.release()
-            self.door.sync_directory(self.prefix)
+            self.door.sync_directory(self.folder)
         return self.record
 
     def _write_record(self, record: ReleaseRecord) -> None:
-        path = self.layout.record(self.release)
+        path = self.folder / self.layout.record(self.release).name
         part = path.with_name(f".{path.name}.part")
         write_new(self.door, part, release_to_text(record).encode())
         self.permissions.apply(self.door, part, "file")
@@ -177,23 +167,27 @@ class Staged:
         """The place of a new entry, with its parents made."""
         target = self._inside(path)
         with explained(f"make the folder of {path} of {self.release}"):
-            make_directories(self.door, target.parent)
+            self._directory(target.parent)
         return target
+
+    def _directory(self, path: Path) -> None:
+        """A folder with its parents, open to other owners at once: one of them may have to take this build over."""
+        for made in make_directories(self.door, path):
+            self.permissions.apply(self.door, made, "directory")
 
     def _inside(self, path: str) -> Path:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts or pure.parts[0] in UNLISTED:
             raise InputError(f"`{path}` cannot be a path of a release.")
-        return self.prefix / pure
+        return self.folder / pure
 
     def _hash(self, source: Source | Path, progress: Progress, descriptor: int | None) -> Copied:
-        """Digest an image, writing it where there is somewhere to; a sign of life every minute."""
+        """Digest an image, writing it where there is somewhere to."""
         total = source.stat().st_size if isinstance(source, Path) else source.size
 
         def each(chunk: memoryview, done: int) -> None:
             if descriptor is not None:
                 self.door.write(descriptor, chunk)
-            self.refresh()
             progress(done, total)
 
         return _digest(_chunks(source) if isinstance(source, Path) else source.chunks(), each)

@@ -9,7 +9,7 @@ it on every node. A job that shows neither is not seen; `limits` says so, and th
 import fcntl
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from conda_concept.layout import Layout
@@ -20,9 +20,11 @@ def in_use(layout: Layout, releases: Sequence[Release]) -> dict[Release, str]:
     """The releases that somebody has open, and what is known about it."""
     if not releases:
         return {}
-    by_prefix = {str(layout.prefix(release)): release for release in releases}
+    # People write the paths of the site file, and the kernel those without links: a root may be one.
+    folders = {str(layout.releases), str(layout.releases.resolve())}
+    by_prefix = {f"{folder}/{release}": release for folder in folders for release in releases}
     found: dict[Release, str] = {}
-    for pid, text in _signs(str(layout.releases)):
+    for pid, text in _signs(folders):
         for prefix, release in by_prefix.items():
             if release not in found and f"{prefix}/" in f"{text}/":
                 found[release] = f"process {pid} of this machine uses {text}"
@@ -46,7 +48,7 @@ def limits(layout: Layout, mounts: str | None = None) -> tuple[str, ...]:
     A lock is seen from another node only where the file system of the releases carries it there.
     """
     text = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape") if mounts is None else mounts
-    place, kind, options = _file_system(str(layout.releases), text)
+    place, kind, options = _file_system(str(layout.releases.resolve()), text)
     if kind in _SHARED and not options & _NOT_SHARED and options.issuperset(_SHARED[kind]):
         seen = f"Other nodes are seen by the locks that mounted images hold ({place} is {kind}, which carries them)."
     elif kind in _LOCAL:
@@ -74,24 +76,24 @@ def _file_system(path: str, mounts: str) -> tuple[str, str, frozenset[str]]:
     return found
 
 
-def _signs(below: str) -> Iterator[tuple[int, str]]:
-    """Paths below a folder that processes other than this one have open or mounted.
+def _signs(folders: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Paths below one of these folders that processes other than this one have open or mounted.
 
     Processes that share one view of the mounts are asked for it once.
     """
-    start = f"{below}/"
+    starts = tuple(f"{folder}/" for folder in folders)
     views: set[str] = set()
     for pid in filter(str.isdigit, _names("/proc")):
         if int(pid) == os.getpid():
             continue
         process = f"/proc/{pid}"
         links = (_target(f"{process}/{name}") for name in ("cwd", "exe", *_open(process)))
-        yield from ((int(pid), path) for path in links if path.startswith(start))
-        yield from ((int(pid), word) for word in _words(process) if start in word)
+        yield from ((int(pid), path) for path in links if path.startswith(starts))
+        yield from ((int(pid), word) for word in _words(process) if any(start in word for start in starts))
         view = _target(f"{process}/ns/mnt") or pid
         if view not in views:
             views.add(view)
-            yield from ((int(pid), path) for path in _mounts(process) if path.startswith(start))
+            yield from ((int(pid), path) for path in _mounts(process) if path.startswith(starts))
 
 
 def _words(process: str) -> list[str]:
