@@ -4,20 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import disk_usage
 
-from conda_concept import image, sandbox
+from conda_concept import image
 from conda_concept.download import Cache, disk_error, fetch_all
-from conda_concept.errors import BuildError, SpaceError
-from conda_concept.hooks import run_hooks
+from conda_concept.errors import BuildError
+from conda_concept.hooks import Stage, run_hooks
 from conda_concept.integrating import add_files, fit
 from conda_concept.layers import Layered, Layers
 from conda_concept.model import Activation, Integration, Package, ReleaseFile, Spec
 from conda_concept.progress import Reporter
-from conda_concept.run import CommandError, run
+from conda_concept.run import CommandError
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
+from conda_concept.sandbox import Inside, Sandbox, find_sandbox
 from conda_concept.scratch import Scratch, scratch_folder, sweep
 from conda_concept.settings import Site
+from conda_concept.space import Room, require
 from conda_concept.testing import declared
 
 
@@ -78,6 +79,7 @@ class Assembler:
         tree = scratch / "tree"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
+        sandbox = find_sandbox(self.site, scratch)  # before anything that takes long
         with step(f"download {len(packages)} packages"):
             fetched = fetch_all(packages, self.cache, self.reporter)
             self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
@@ -87,12 +89,12 @@ class Assembler:
             image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
-        fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
+        fitted = replace(fitted, hooks=run_hooks(hooks, Stage(sandbox, tree, prefix, self.workers), self.reporter))
         with step("run activation scripts"):
-            activation = with_variables(capture_activation(tree, prefix), spec.variables)
+            activation = with_variables(capture_activation(tree, prefix, sandbox), spec.variables)
         # Before the layers: what stands for a package's own file keeps that package out of them.
         add_files(tree, own(activation))
-        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter)
+        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter, sandbox)
         with step("compile bytecode"):
             whole = layers.compile(tree, prefix)
             done = whole.compiled
@@ -114,20 +116,15 @@ class Assembler:
             integration=fitted,
         )
 
-    def check_scratch(self, size: int) -> None:
-        """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
+    def check_scratch(self, room: Room, doing: str) -> None:
+        """`SpaceError` if the scratch folder's file system has less than `room`."""
         folder = Path(self.site.scratch)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(error, folder) from error
         sweep(folder)
-        free = disk_usage(folder).free
-        if free < size:
-            raise SpaceError(
-                f"{folder} has {free / 1e9:,.1f} GB free; this build may need {size / 1e9:,.1f} GB there.",
-                hint="Free some space, or name another folder as `scratch` in the site file.",
-            )
+        require(folder, room, doing, "Free some space, or name another folder as `scratch` in the site file.")
 
     def _warn(self, tree: Path) -> None:
         skipped = image.link_scripts(tree)
@@ -138,14 +135,14 @@ class Assembler:
             self.reporter.warn(f"{len(clobbered)} file(s) belong to two packages, the last one won: {clobbered[:5]}")
 
 
-def capture_activation(tree: Path, prefix: Path) -> Activation:
+def capture_activation(tree: Path, prefix: Path, sandbox: Sandbox) -> Activation:
     """What the packages' own activation scripts do to an environment, found by running them, as conda runs them."""
     words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
     # Users' activation finds a read-only image too, and the tree may share files with the package cache.
-    read_only = ["--remount-ro", str(prefix)]
-    done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
+    done = sandbox.run(Inside(tree, prefix, words, read_only=True), timeout=300)
     if done.returncode != 0:
-        raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
+        failed = CommandError(["activate", str(prefix)], done.returncode, done.stderr)
+        raise BuildError(f"the activation scripts failed: {failed}")
     return parse_activation(done.stdout)
 
 

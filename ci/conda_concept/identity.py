@@ -22,10 +22,11 @@ def build_id(*, lock_digest: str, spec: Spec, site: Site, templates: Mapping[str
     `templates` are the texts of launcher and modulefile by file name. Of the site only what ends up in a release
     counts: where it lives, how it is started, how it is squashed.
     """
+    elsewhere = {"name", "scratch", "cache", "groups", "executor", "time_zone", "sandbox"}
     parts: dict[str, Any] = {
         "lock": lock_digest,
         "spec": spec_digest(spec),
-        "site": site.model_dump(mode="json", exclude={"name", "scratch", "cache", "groups", "executor", "time_zone"}),
+        "site": site.model_dump(mode="json", exclude=elsewhere),
         "templates": {name: hashlib.sha256(data).hexdigest() for name, data in templates.items()},
         "builder": builder,
     }

@@ -27,7 +27,7 @@ scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
 singularity: /opt/singularity/bin/singularity
-binds: [/etc, /usr, /tmp]
+binds: [/etc, /usr, /tmp, {root}/apps]
 node_dir: {root}/node
 host_libraries: [{root}/apps, /usr/lib, /lib]
 host_software: {{openmpi: {root}/apps/openmpi}}

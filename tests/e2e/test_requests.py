@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Issue, State
 from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"

@@ -12,8 +12,8 @@ import pytest
 from conda_concept.errors import GateError
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
 from conda_concept.testing.junit import read_junit
-from tests.e2e.conftest import unmount_all
 from tests.support.forge import SITE
+from tests.support.scheduled import unmount_all
 from tests.support.tiny import Tiny
 from tests.support.user import OrdinaryUser
 

@@ -19,10 +19,10 @@ from conda_concept.record import parse_release
 from conda_concept.render import comments
 from conda_concept.store.usage import in_use
 from conda_concept.testing.junit import read_junit
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
 

@@ -3,14 +3,13 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conda_concept import download
+from conda_concept import space
 from conda_concept.document import SourceText
 from conda_concept.integrating import drop_scripts
 from conda_concept.localchannel import PackageSpec, index, write_package
@@ -164,13 +163,27 @@ def test_an_archive_that_is_no_package_is_named(tiny: Tiny) -> None:
     assert tiny.left() == []
 
 
-def test_space_is_asked_for_before_anything_is_fetched(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "disk_usage", lambda _: shutil.disk_usage("/")._replace(free=1000))
-    said = tiny.concept("build", "tiny")
+@pytest.mark.parametrize("words", [(), ("--download-only",)])
+@pytest.mark.parametrize(("left", "lacks"), [((1000, None), "0.0 GB free"), ((10**12, 12), "12 left, 400 are needed")])
+def test_space_and_inodes_are_asked_for_before_anything_is_fetched(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], left: tuple[int, int | None], lacks: str
+) -> None:
+    real = space.free
+    monkeypatch.setattr(space, "free", lambda folder: left if folder.name == "cache" else real(folder))
+    said = tiny.concept("build", "tiny", *words)
     assert said.code == 8
-    assert f"{tiny.root}/cache has 0.0 GB free" in said.err
+    assert f"{tiny.root}/cache has {lacks}" in said.err
     assert not (tiny.root / "cache" / "archives").exists()
     assert tiny.left() == []
+
+
+def test_scratch_is_asked_for_inodes(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = space.free
+    monkeypatch.setattr(space, "free", lambda folder: (10**12, 12) if folder.name == "scratch" else real(folder))
+    said = tiny.concept("build", "tiny")
+    assert said.code == 8
+    assert "Not enough inodes to build tiny-26.11/" in said.err
+    assert f"{tiny.root}/scratch has 12 left, 400 are needed" in said.err
 
 
 def test_builds_at_once_share_a_cache_that_is_still_empty(tiny: Tiny) -> None:

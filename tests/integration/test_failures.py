@@ -168,9 +168,34 @@ def test_a_lock_that_points_elsewhere_is_refused_before_anything_is_fetched(tiny
     assert tiny.left() == []
 
 
+def without_singularity(tiny: Tiny) -> None:
+    site = tiny.repository / "ci" / "sites" / "here.yml"
+    site.write_text(site.read_text().replace("/opt/singularity/", "/no/"))
+
+
+def test_a_machine_without_user_namespaces_is_no_fault_of_a_package(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is fetched, in bubblewrap's own words, and without the script that would have run."""
+    tiny.concept("lock", "tiny")
+    without_singularity(tiny)
+    words = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it"
+    (tmp_path / "bwrap").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/bin")
+    said = tiny.concept("build", "tiny", "--json")
+    assert said.code == 7, said.err
+    assert f"bubblewrap cannot make a sandbox on this machine: {words}." in said.data["error"]["message"]
+    assert "/no/bin/singularity" in said.data["error"]["message"]
+    assert "download" not in said.err
+    assert "activate" not in said.err + said.out
+    assert tiny.left() == []
+
+
 @pytest.mark.parametrize("tool", ["mksquashfs", "bwrap"])
 def test_a_missing_tool_is_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
     tiny.concept("lock", "tiny")
+    without_singularity(tiny)
     folder = tmp_path / "bin"
     folder.mkdir()
     for path in Path("/usr/bin").iterdir():

@@ -31,6 +31,7 @@ rm "$CONDA_PREFIX/share/hydro/draft"
 for folder in "$CONDA_PREFIX"/lib/python3.*/site-packages; do
     echo "MADE_BY = 'the hook'" >"$folder/hydro_settings.py"
 done
+python3 -c 'import ctypes, sys; ctypes.CDLL(sys.prefix + "/lib/libhydro.so")' # with the host's MPI, or not at all
 sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev >"$CONDA_PREFIX/share/hydro/interfaces"
 """
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rattler import Gateway, VirtualPackage, install, solve
 
-from conda_concept import sandbox
 from conda_concept.assembly import capture_activation
 from conda_concept.image import commands, squash
 from conda_concept.integrating import add_files, carry_out, owned_paths
@@ -32,8 +31,8 @@ from conda_concept.progress import Reporter
 from conda_concept.render.launcher import LauncherFacts, choose_probe, image_files, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.modulerc import modulerc
-from conda_concept.run import run
 from conda_concept.runtime import ensure_base, write_files
+from conda_concept.sandbox import Inside, find_sandbox
 from conda_concept.settings import Config, Site
 
 SINGULARITY = "/opt/singularity/bin/singularity"
@@ -105,7 +104,7 @@ def make_store(root: Path, work: Path, *, extra: Sequence[str] = (), compiled: b
             prefix = layout.prefix(release)
             words = [f"{prefix}/bin/python3", "-I", "-B", "-m", "compileall", "-f", "-qq", "-j2"]
             words += ["--invalidation-mode", "unchecked-hash", f"{prefix}/lib"]
-            run(sandbox.command(tree, prefix, words), check=False)
+            find_sandbox(site, work).run(Inside(tree, prefix, words))
         facts[release] = _release(layout, site, base, release, tree)
     _aliases(layout)
     return Store(layout, site, facts)
@@ -170,7 +169,7 @@ def _release(layout: Layout, site: Site, base: Path, release: Release, tree: Pat
         base=str(base),
         site=site,
         config=config(release),
-        activation=capture_activation(tree, prefix),
+        activation=capture_activation(tree, prefix, find_sandbox(site, tree.parent)),
         overrides=(("override-me", "#!/bin/sh\necho overridden\n"),),
         kernel="ipython" in names,
     )

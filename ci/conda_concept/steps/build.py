@@ -7,7 +7,6 @@ from pathlib import Path
 
 from conda_concept import __version__
 from conda_concept.assembly import Assembled, Assembler, Own
-from conda_concept.download import check_space
 from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
@@ -18,15 +17,11 @@ from conda_concept.render.launcher import LauncherFacts, check_paths, choose_pro
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
 from conda_concept.runtime import base_image, base_name, ensure_base
+from conda_concept.space import Demand
 from conda_concept.store import AlreadyThere, Store
 from conda_concept.store.door import explained
 from conda_concept.store.permissions import settle
 from conda_concept.store.staging import Staged, apply_tree
-
-#: An installed tree is about three times its archives, an image about half of the tree; both are there at once.
-_TREE_PER_ARCHIVE, _IMAGE_PER_ARCHIVE = 4.0, 2.0
-#: Launchers, lock, modulefile, record and their folders.
-_INODES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +96,9 @@ def build(order: Order, store: Store, assembler: Assembler, *, replace: bool = F
         if isinstance(staged, AlreadyThere):
             reporter.say(f"{release} is there already: nothing to build")
             return Built(staged.record, already=True)
-        archives = sum(package.size or 0 for package in order.packages)
-        store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
-        assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
-        check_space(order.packages, assembler.cache)
+        demand = Demand.of(order.packages)
+        store.check_space(demand.root.size, demand.root.inodes, f"build {release}")
+        assembler.check_scratch(demand.scratch, f"build {release}")
         assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks, _inside(facts))
         with assembled as made, reporter.step("stage"):
             with reporter.bar("copying the image") as bar:
