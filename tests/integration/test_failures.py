@@ -271,7 +271,7 @@ def test_a_build_that_does_not_fit_is_refused_before_it_downloads(tiny: Tiny, mo
     real = os.statvfs("/tmp")
     few = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {"f_favail": 1, "f_files": 9}
     with monkeypatch.context() as patch:
-        patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**few))
+        patch.setattr("conda_concept.space.os.statvfs", lambda _path: SimpleNamespace(**few))
         said = tiny.concept("build", "tiny")
     assert said.code == 8, said.err
     assert "Not enough inodes to build tiny-26.11/" in said.err

@@ -209,7 +209,7 @@ def few_left(patch: pytest.MonkeyPatch, below: Path, what: str) -> None:
     """A file system with this little: `f_bavail` blocks, or `f_favail` inodes."""
     real = os.statvfs(below)
     values = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {what: 1}
-    patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**values))
+    patch.setattr("conda_concept.space.os.statvfs", lambda _path: SimpleNamespace(**values))
 
 
 def test_too_little_space_is_known_before(store: Store) -> None:
