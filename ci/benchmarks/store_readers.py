@@ -259,9 +259,7 @@ def _job(scene: Scene) -> Callable[[], Sequence[str]]:
 
 def _load(layout: Layout, name: str) -> tuple[str, str]:
     """The prefix and the release that a module names."""
-    moving = layout.modulerc.read_text()
-    match = re.search(rf"^module-version \S+/(\S+)(?: \S+)* {re.escape(name)}(?: |$)", moving, re.MULTILINE)
-    text = layout.module(match.group(1) if match else name).read_text()
+    text = layout.module(name).read_text()
     prefix = re.search(r"^set prefix (\S+)", text, re.MULTILINE)
     # A small modulefile names its release; a real one says so in its first comment.
     named = re.search(r"RELEASE (\S+)", text) or re.search(r"^# (\S+), build (\S+):", text, re.MULTILINE)

@@ -15,7 +15,7 @@ from pathlib import Path
 from conda_concept.layout import Layout
 from conda_concept.model import ImageFact, Release, ReleaseRecord, Source, Verdict
 from conda_concept.progress import Reporter
-from conda_concept.record import LABEL, verdict_to_text
+from conda_concept.record import verdict_to_text
 from conda_concept.settings import Groups, Retention, Site
 from conda_concept.steps.publish import Asked
 from conda_concept.store import AlreadyThere, Door, Identity, RealDoor, Store
@@ -259,14 +259,14 @@ def ready(store: Store, wanted: Release) -> Release:
     return wanted
 
 
-_MODULE_VERSION = re.compile(r"^module-version \S+?/(\S+)(.*)$", re.MULTILINE)
+_MODULE_VERSION = re.compile(r"^module-version \S+?/(\S+) ", re.MULTILINE)
 
 
 def broken(store: Store) -> list[str]:
     """Every invariant of a store that does not hold: what must be true at any moment, crash or not.
 
     Every alias resolves to a complete release whose every byte is as recorded and whose tests passed; every module
-    is the modulefile of the release that its label means; every name of `.modulerc` is a module that is there.
+    is the modulefile of the release that its name means; the default of `.modulerc` is a module that is there.
     """
     reader = store.reader
     state = reader.state()
@@ -287,13 +287,13 @@ def broken(store: Store) -> list[str]:
         why = checker.gate(meant, reader.record(meant))
         found += [f"{alias.name}: {why}"] if why else []
     for name in state.modules:
-        meant = state.release(name) if LABEL.fullmatch(name) else None
+        meant = state.release(name)
         text = store.layout.module(name).read_text() if store.layout.module(name).exists() else ""
         if meant is None or f"setenv CONDA_CONCEPT_RELEASE {meant}\n" not in text:
             found.append(f"module {name} is not the modulefile of {meant}")
-    for label, _names in _MODULE_VERSION.findall(state.modulerc or ""):
-        if label not in state.modules:
-            found.append(f".modulerc names {label}, and there is no such module")
+    for name in _MODULE_VERSION.findall(state.modulerc or ""):
+        if name not in state.modules:
+            found.append(f".modulerc names {name}, and there is no such module")
     return found
 
 

@@ -1,23 +1,24 @@
 """From a lock to a finished image file in scratch, step by step; the store takes it from there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import disk_usage
 
-from conda_concept import image, sandbox
+from conda_concept import image
 from conda_concept.download import Cache, disk_error, fetch_all
-from conda_concept.errors import BuildError, SpaceError
-from conda_concept.hooks import run_hooks
-from conda_concept.integrating import fit
+from conda_concept.errors import BuildError
+from conda_concept.hooks import Stage, run_hooks
+from conda_concept.integrating import add_files, fit
 from conda_concept.layers import Layered, Layers
-from conda_concept.model import Activation, Integration, Package, Spec
+from conda_concept.model import Activation, Integration, Package, ReleaseFile, Spec
 from conda_concept.progress import Reporter
-from conda_concept.run import CommandError, run
+from conda_concept.run import CommandError
 from conda_concept.runtime import ACTIVATION_SCRIPT, parse_activation
+from conda_concept.sandbox import Inside, Sandbox, find_sandbox
 from conda_concept.scratch import Scratch, scratch_folder, sweep
 from conda_concept.settings import Site
+from conda_concept.space import Room, require
 from conda_concept.testing import declared
 
 
@@ -26,17 +27,20 @@ class Assembled:
     """A squashed environment: the image, which is yet to be written, and what can be said of it.
 
     `metadata` are the paths of the packages' own entries in `conda-meta`, `activation` is what the packages' scripts
-    and the spec's `variables:` do to a shell, `has_kernel` whether Jupyter can start it, `declared` what the packages
-    say about their own tests (JSON), `integration` how the tree differs from what the packages brought.
+    and the spec's `variables:` do to a shell, `declared` what the packages say about their own tests (JSON),
+    `integration` how the tree differs from what the packages brought.
     """
 
     image: Layered
     commands: tuple[str, ...]
     metadata: tuple[str, ...]
     activation: Activation
-    has_kernel: bool
     declared: str
     integration: Integration = field(default_factory=Integration)
+
+
+#: What the image holds that no package brings, once it is known what activation does.
+Own = Callable[[Activation], Sequence[ReleaseFile]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +62,24 @@ class Assembler:
 
     @contextmanager
     def assembled(
-        self, spec: Spec, packages: Sequence[Package], prefix: Path, hooks: Sequence[tuple[str, str]] = ()
+        self, spec: Spec, packages: Sequence[Package], prefix: Path, hooks: Sequence[tuple[str, str]], own: Own
     ) -> Iterator[Assembled]:
         """An image of `packages` for `prefix`; everything in scratch is gone when the block ends, however it ends.
 
-        `hooks` are scripts (name and text) that run in the finished tree before it is squashed.
+        `hooks` are scripts (name and text) that run in the finished tree before it is squashed, `own` are further
+        files of ours.
         """
         with scratch_folder(Path(self.site.scratch)) as scratch:
-            yield self._assemble(spec, packages, Place(prefix, scratch), hooks)
+            yield self._assemble(spec, packages, Place(prefix, scratch), hooks, own)
 
     def _assemble(
-        self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]]
+        self, spec: Spec, packages: Sequence[Package], place: Place, hooks: Sequence[tuple[str, str]], own: Own
     ) -> Assembled:
         prefix, scratch = place.prefix, place.scratch.path
         tree = scratch / "tree"
         tree.mkdir(mode=0o755)
         step = self.reporter.step
+        sandbox = find_sandbox(self.site, scratch)  # before anything that takes long
         with step(f"download {len(packages)} packages"):
             fetched = fetch_all(packages, self.cache, self.reporter)
             self.reporter.say(f"{fetched / 1e6:,.0f} MB fetched, the rest was there")
@@ -83,14 +89,16 @@ class Assembler:
             image.settle_metadata(packages, tree, {item.name: item.text for item in spec.requests})
             self._warn(tree)
         fitted = fit(spec, self.site, tree, prefix, self.reporter)
-        fitted = replace(fitted, hooks=run_hooks(hooks, tree, prefix, self.workers, self.reporter))
-        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter)
+        fitted = replace(fitted, hooks=run_hooks(hooks, Stage(sandbox, tree, prefix, self.workers), self.reporter))
+        with step("run activation scripts"):
+            activation = with_variables(capture_activation(tree, prefix, sandbox), spec.variables)
+        # Before the layers: what stands for a package's own file keeps that package out of them.
+        add_files(tree, own(activation))
+        layers = Layers(packages, self.cache, scratch, self.site.squash, self.workers, self.reporter, sandbox)
         with step("compile bytecode"):
             whole = layers.compile(tree, prefix)
             done = whole.compiled
             self.reporter.say(f"{done.made:,} sources compiled, {done.kept:,} were kept from earlier builds")
-        with step("run activation scripts"):
-            activation = self._activation(spec, tree, prefix)
         with step("squash"):
             squashed = layers.squash(whole)
             self.reporter.say(f"{len(whole.missing)} packages squashed, {len(whole.kept)} kept from earlier builds")
@@ -105,37 +113,18 @@ class Assembler:
             metadata=metadata,
             activation=activation,
             declared=declared.to_json(declared.collect(image.unpacked(packages, self.cache))),
-            has_kernel=any(package.name == "ipykernel" for package in packages),
             integration=fitted,
         )
 
-    def _activation(self, spec: Spec, tree: Path, prefix: Path) -> Activation:
-        words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
-        # Users' activation finds a read-only image too, and the tree may share files with the package cache.
-        read_only = ["--remount-ro", str(prefix)]
-        done = run(sandbox.command(tree, prefix, words, read_only), check=False, timeout=300)
-        if done.returncode != 0:
-            raise BuildError(f"the activation scripts failed: {CommandError(words, done.returncode, done.stderr)}")
-        found = parse_activation(done.stdout)
-        # conda sets an environment's own variables after the scripts.
-        chosen = dict(spec.variables)
-        kept = tuple((name, value) for name, value in found.set if name not in chosen)
-        return Activation(set=(*kept, *spec.variables), prepend=found.prepend, unset=found.unset)
-
-    def check_scratch(self, size: int) -> None:
-        """`SpaceError` if the scratch folder's file system has fewer free bytes than `size`."""
+    def check_scratch(self, room: Room, doing: str) -> None:
+        """`SpaceError` if the scratch folder's file system has less than `room`."""
         folder = Path(self.site.scratch)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(error, folder) from error
         sweep(folder)
-        free = disk_usage(folder).free
-        if free < size:
-            raise SpaceError(
-                f"{folder} has {free / 1e9:,.1f} GB free; this build may need {size / 1e9:,.1f} GB there.",
-                hint="Free some space, or name another folder as `scratch` in the site file.",
-            )
+        require(folder, room, doing, "Free some space, or name another folder as `scratch` in the site file.")
 
     def _warn(self, tree: Path) -> None:
         skipped = image.link_scripts(tree)
@@ -144,3 +133,20 @@ class Assembler:
         clobbered = image.clobbered(tree)
         if clobbered:
             self.reporter.warn(f"{len(clobbered)} file(s) belong to two packages, the last one won: {clobbered[:5]}")
+
+
+def capture_activation(tree: Path, prefix: Path, sandbox: Sandbox) -> Activation:
+    """What the packages' own activation scripts do to an environment, found by running them, as conda runs them."""
+    words = ["/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", str(prefix)]
+    # Users' activation finds a read-only image too, and the tree may share files with the package cache.
+    done = sandbox.run(Inside(tree, prefix, words, read_only=True), timeout=300)
+    if done.returncode != 0:
+        failed = CommandError(["activate", str(prefix)], done.returncode, done.stderr)
+        raise BuildError(f"the activation scripts failed: {failed}")
+    return parse_activation(done.stdout)
+
+
+def with_variables(found: Activation, variables: Sequence[tuple[str, str]]) -> Activation:
+    """An activation with an environment's own variables, which conda sets after the scripts."""
+    kept = tuple((name, value) for name, value in found.set if name not in dict(variables))
+    return replace(found, set=(*kept, *variables))

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from conda_concept import sandbox
 from conda_concept.download import Cache
 from conda_concept.errors import BuildError
 from conda_concept.image import unpacked
 from conda_concept.model import Package
-from conda_concept.run import CommandError, run
+from conda_concept.run import CommandError
+from conda_concept.sandbox import Inside, Sandbox, Shown
 
 #: Source bytes of one task: small enough that two workers end together, large enough that a package is one or two.
 _TASK = 2 << 20
 _TAG = re.compile(r"[a-z]+-?[0-9]+")
 #: Where the interpreter and the results are in the sandbox.
-_PYTHON, _OUT = "/tmp/python", "/tmp/out"  # noqa: S108 - the sandbox's own
+_PYTHON, _OUT = "/python", "/out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Compiler:
     cache: Cache
     scratch: Path
     workers: int
+    sandbox: Sandbox
 
     @property
     def identity(self) -> str:
@@ -99,11 +100,11 @@ class Compiler:
         order = [[task.name, task.sources] for task in sorted(tasks, key=lambda task: -task.size)]
         request = {"root": str(prefix), "out": _OUT, "workers": self.workers, "tasks": order}
         text = (files("conda_concept") / "inside" / "compiler.py").read_text(encoding="utf-8")
-        options = ("--remount-ro", str(prefix), "--ro-bind", str(interpreter), _PYTHON, "--bind", str(out), _OUT)
+        shown = (Shown(str(interpreter), _PYTHON), Shown(str(out), _OUT, writable=True))
         # -I -S: nothing but the interpreter's own standard library, no setting and no package of anybody.
         words = [f"{_PYTHON}/bin/python3", "-I", "-S", "-B", "-W", "ignore", "-c", text, f"{_OUT}/request"]
         (out / "request").write_text(json.dumps(request), encoding="utf-8")
-        done = run(sandbox.command(tree, prefix, words, options), check=False)
+        done = self.sandbox.run(Inside(tree, prefix, words, shown, read_only=True))
         if done.returncode != 0:
             raise BuildError(
                 f"bytecode could not be compiled: {CommandError(words[:1], done.returncode, done.stderr)}",

@@ -78,7 +78,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"conda-concept {arguments.command}: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write(f"conda-concept {arguments.command}: interrupted; run the same command again to go on.\n")
+        sys.stderr.write(f"conda-concept {arguments.command}: interrupted; run the same command again.\n")
         return 130
 
 

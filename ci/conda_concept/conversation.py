@@ -22,6 +22,10 @@ PROPOSING = ".github/workflows/pull-request.yml"
 BUILDING = ".github/workflows/build.yml"
 
 
+class MovedOnError(RefusedError):
+    """What a job is about is so no longer: there is a newer commit, or the pull request is closed. Nothing is wrong."""
+
+
 # --- which pull request a run belongs to --------------------------------------------------------------------------
 
 
@@ -61,6 +65,11 @@ class PullFacts:
     def from_fork(self) -> bool:
         """Whether it comes from another repository; that of a deleted fork is unknown, and another one."""
         return not self.head_repository or self.head_repository != self.base_repository
+
+    @property
+    def from_its_author(self) -> bool:
+        """Whether it comes from here or from its author's own fork: whose fork it is can push what he likes."""
+        return not self.from_fork or self.head_repository.partition("/")[0] == self.author
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +126,11 @@ def asked_by(pull: PullFacts, bot: str) -> str:
 
 
 def still(pull: PullFacts, sha: str) -> PullFacts:
-    """The pull request, if it is open and its head is still `sha`; `RefusedError` otherwise."""
+    """The pull request, if it is open and its head is still `sha`; `MovedOnError` otherwise."""
     if not pull.is_open:
-        raise RefusedError(f"pull request #{pull.number} is closed.")
+        raise MovedOnError(f"pull request #{pull.number} is closed.")
     if pull.head_sha != sha:
-        raise RefusedError(
+        raise MovedOnError(
             f"pull request #{pull.number} is at {pull.head_sha[:12]} now, this is about {sha[:12]}.",
             hint="A newer commit has its own run.",
         )
@@ -181,17 +190,18 @@ class Asked:
 
 def first_line(body: str) -> str:
     """The one line of a comment that can be a command."""
-    return body.replace("\r\n", "\n").split("\n", 1)[0].strip()
+    return body.replace("\r\n", "\n").split("\n", 1)[0].rstrip()
 
 
 def parse_command(body: str) -> Command | None:
     """The command in a comment; None where its first line is none, `InputError` where it is one that is not right.
 
-    Only the first line counts, and it is all of the command: a quotation or an example further down starts nothing.
+    Only the first line counts, from its very first character, and it is all of the command: a quotation or an example
+    further down starts nothing. The workflow asks for that `/` too, before anything is started.
     """
     line = first_line(body)
     words = line.split()
-    if not words or words[0] not in ("/build", "/relock", "/refresh", "/explain"):
+    if not line.startswith("/") or words[0] not in ("/build", "/relock", "/refresh", "/explain"):
         return None
     match words:
         case ["/build", sha] if SHA.fullmatch(sha):
@@ -212,6 +222,10 @@ def may_build(permission: str | None) -> bool:
 
 
 # --- comments -----------------------------------------------------------------------------------------------------
+
+
+_MARKER = re.compile(r"<!-- conda-concept:([a-z]+):(\S+) -->")
+_SUPERSEDED = "> [!NOTE]\n> Superseded: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +250,53 @@ def ours(comments: Iterable[Said], mark: str, author: str) -> Said | None:
     return None
 
 
-def superseded(body: str, sha: str) -> str:
-    """A comment of ours about an older commit, told apart from one that is wrong; saying it twice changes nothing."""
+def all_ours(comments: Iterable[Said], author: str) -> dict[tuple[str, str], Said]:
+    """The comments of this author that have a marker, by its key and name."""
+    found: dict[tuple[str, str], Said] = {}
+    for comment in comments:
+        mark = _MARKER.fullmatch(first_line(comment.body))
+        if mark and comment.author == author:
+            found.setdefault((mark[1], mark[2]), comment)
+    return found
+
+
+def is_about(body: str, sha: str) -> bool:
+    """Whether the footer of a comment of ours names this commit."""
+    return f"`{sha[:12]}`" in body.rpartition("<sub>")[2]
+
+
+def with_run(body: str, run: int) -> str:
+    """A comment of ours with the run that brought what it shows, where nobody sees it: in its last line."""
+    return f"{body.rstrip()}\n{marker('run', str(run))}\n"
+
+
+def shown_runs(comments: Iterable[Said], sha: str, author: str) -> frozenset[int]:
+    """The runs that brought what our comments show of a commit: one, unless a report ended between two comments.
+
+    Only the last line of a comment counts: further up may be what a stranger wrote.
+    """
+    found = set()
+    for (key, _), comment in all_ours(comments, author).items():
+        mark = _MARKER.fullmatch(comment.body.rstrip().rpartition("\n")[2])
+        current = is_about(comment.body, sha) and not _is_superseded(comment.body)
+        if key == "diff" and current and mark and mark[1] == "run" and mark[2].isdecimal():
+            found.add(int(mark[2]))
+    return frozenset(found)
+
+
+def superseded(body: str, sha: str, *, touched: bool = True) -> str:
+    """A comment of ours that a newer one about this commit made old, told apart from one that is wrong.
+
+    `touched` is whether that commit changes the environment at all. Saying it twice changes nothing.
+    """
     first, _, rest = body.replace("\r\n", "\n").partition("\n")
-    note = f"> [!NOTE]\n> Superseded: commit `{sha[:12]}` came after this. What it says is about the commit below.\n"
-    if rest.startswith("> [!NOTE]\n> Superseded: "):
+    if _is_superseded(body):
         rest = rest.split("\n\n", 1)[-1]
-    return f"{first}\n{note}\n{rest}"
+    what = f"commit `{sha[:12]}` came after this. What it says is about the commit below."
+    if not touched:
+        what = f"commit `{sha[:12]}` does not change this environment. What follows was so before."
+    return f"{first}\n{_SUPERSEDED}{what}\n\n{rest}"
+
+
+def _is_superseded(body: str) -> bool:
+    return body.replace("\r\n", "\n").partition("\n")[2].startswith(_SUPERSEDED)

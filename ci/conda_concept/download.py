@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import disk_usage
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -21,11 +20,10 @@ import requests
 from conda_concept.errors import ConcError, InputError, IntegrityError, NetworkError, RefusedError, SpaceError
 from conda_concept.model import CHANNEL_ALIAS, Package
 from conda_concept.progress import Reporter
+from conda_concept.space import Demand, require
 
 _CHUNK = 1 << 20
 _TRIES = 4
-#: An archive, the tree that it unpacks to, and its layer, by the archive's size.
-_UNPACKED = 5.5
 #: Seconds for a connection, and between two chunks.
 _TIMEOUT = (10.0, 60.0)
 #: In a log, where no bar moves, a line so many seconds after the last.
@@ -80,7 +78,8 @@ def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, 
     """Have every archive in the cache, each checked against its sha256; returns the bytes that were fetched.
 
     Raises `InputError` for a package without a sha256, `IntegrityError` for one whose bytes are not the lock's,
-    `NetworkError` and `SpaceError` for the obvious. What was fetched until then stays in the cache.
+    `NetworkError` for the obvious, and `SpaceError`, before anything is fetched where it is plain that all of it will
+    not fit. What was fetched until then stays in the cache.
     """
     unhashed = [package.name for package in packages if not package.sha256]
     if unhashed:
@@ -90,6 +89,7 @@ def fetch_all(packages: Sequence[Package], cache: Cache, reporter: Reporter, *, 
         )
     cache.secure()
     missing = _missing(packages, cache, workers)
+    _check_space(missing, cache)
     fetched, said = 0, time.monotonic()
     with reporter.bar("downloading", total=len(missing)) as bar, ThreadPoolExecutor(max_workers=workers) as pool:
         futures = {pool.submit(_fetch, package, cache): package for package in missing}
@@ -116,17 +116,11 @@ def _missing(packages: Sequence[Package], cache: Cache, workers: int) -> list[Pa
     return [item for item in packages if item.sha256 not in there or item.sha256 in damaged]
 
 
-def check_space(packages: Sequence[Package], cache: Cache) -> None:
-    """`SpaceError` if the cache's file system has no room for the archives that are missing, packed and unpacked."""
-    wanted = sum(package.size or 0 for package in packages if not _is_there(package, cache))
-    folder = next(path for path in (cache.folder, *cache.folder.parents) if path.is_dir())
-    free = disk_usage(folder).free
-    if free < wanted * _UNPACKED:
-        raise SpaceError(
-            f"{cache.folder} has {free / 1e9:,.1f} GB free; what is to be downloaded may need "
-            f"{wanted * _UNPACKED / 1e9:,.1f} GB there, with what it unpacks to.",
-            hint="Free some space (all in that folder can be fetched again), or name another `cache` in the site file.",
-        )
+def _check_space(missing: Sequence[Package], cache: Cache) -> None:
+    """`SpaceError` if the cache's file system has no room for these archives, packed and unpacked."""
+    if missing:
+        hint = "All in that folder can be fetched again; free some space, or name another `cache` in the site file."
+        require(cache.folder, Demand.of(missing).cache, "download and unpack what is missing", hint)
 
 
 def _is_there(package: Package, cache: Cache) -> bool:

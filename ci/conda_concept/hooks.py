@@ -1,21 +1,22 @@
 """Run the main branch's hooks in a finished prefix, in the sandbox, and note every path that they change.
 
-A hook sees the prefix at its real path, the host's system folders, and no network. The prefix must not share files
-with the package cache (`image.install_conda(private=True)`), because a hook may write into a file.
+A hook sees the prefix at its real path, what commands see of the host (its MPI too), and no network. The prefix must
+not share files with the package cache (`image.install_conda(private=True)`), because a hook may write into a file.
 """
 
 import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from conda_concept import sandbox
 from conda_concept.errors import BuildError
 from conda_concept.integrating import settle_hook
 from conda_concept.model import HookFact
 from conda_concept.progress import Reporter
-from conda_concept.run import CommandError, run
+from conda_concept.run import CommandError
+from conda_concept.sandbox import ENVIRONMENT, Inside, Sandbox, Shown
 
 #: Long enough for `jupyter lab build`; a hook that hangs has to end some time.
 SECONDS = 3600.0
@@ -24,18 +25,27 @@ PLACE = "/hook"
 #: 1980-01-01, the first moment that a zip file can name: tools that ask for it write no other time.
 EPOCH = "315532800"
 
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where hooks run: in a sandbox, with a tree at its prefix, on so many CPUs."""
+
+    sandbox: Sandbox
+    tree: Path
+    prefix: Path
+    workers: int
+
+
 Snapshot = Mapping[str, tuple[int, int, int, int]]
 
 
-def run_hooks(
-    hooks: Sequence[tuple[str, str]], tree: Path, prefix: Path, workers: int, reporter: Reporter
-) -> tuple[HookFact, ...]:
+def run_hooks(hooks: Sequence[tuple[str, str]], stage: Stage, reporter: Reporter) -> tuple[HookFact, ...]:
     """Run all hooks in order, each a timed step, and keep `conda-meta` true after each."""
     facts = []
     for name, text in hooks:
         with reporter.step(f"hook {name}"):
-            fact = run_hook(name, text, tree, prefix, workers)
-            settle_hook(tree, fact)
+            fact = run_hook(name, text, stage)
+            settle_hook(stage.tree, fact)
             reporter.say(
                 f"{len(fact.added)} path(s) added, {len(fact.changed)} changed, {len(fact.removed)} removed; "
                 "the release record lists them"
@@ -44,14 +54,15 @@ def run_hooks(
     return tuple(facts)
 
 
-def run_hook(name: str, text: str, tree: Path, prefix: Path, workers: int) -> HookFact:
+def run_hook(name: str, text: str, stage: Stage) -> HookFact:
     """Run one hook and say what it changed; `BuildError` with the end of what it said if it ends badly."""
+    tree = stage.tree
     script = tree.parent / f"hook-{name}"
     script.write_text(text, encoding="utf-8")
     script.chmod(0o755)
     before = snapshot(tree)
-    options = ["--ro-bind", str(script), PLACE, *_variables(prefix, workers)]
-    done = run(sandbox.command(tree, prefix, [PLACE], options), check=False, timeout=SECONDS)
+    shown, variables = (Shown(str(script), PLACE),), _variables(stage.prefix, stage.workers)
+    done = stage.sandbox.run(Inside(tree, stage.prefix, [PLACE], shown, variables), SECONDS)
     script.unlink()
     if done.returncode != 0:
         failed = CommandError([name], done.returncode, done.stdout + done.stderr)
@@ -62,16 +73,15 @@ def run_hook(name: str, text: str, tree: Path, prefix: Path, workers: int) -> Ho
     return compare(name, hashlib.sha256(text.encode()).hexdigest(), before, snapshot(tree))
 
 
-def _variables(prefix: Path, workers: int) -> list[str]:
-    values = {
-        "PATH": f"{prefix}/bin:{sandbox.ENVIRONMENT['PATH']}",
+def _variables(prefix: Path, workers: int) -> dict[str, str]:
+    return {
+        "PATH": f"{prefix}/bin:{ENVIRONMENT['PATH']}",
         "CONDA_PREFIX": str(prefix),
         "CPU_COUNT": str(workers),
         "PYTHONDONTWRITEBYTECODE": "1",  # the build compiles afterwards, without time stamps
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": EPOCH,
     }
-    return [word for name, value in values.items() for word in ("--setenv", name, value)]
 
 
 def snapshot(tree: Path) -> Snapshot:

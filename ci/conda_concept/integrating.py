@@ -6,7 +6,9 @@ from its lists, links to the host are listed as links without a digest. Where no
 channel reads `host`: that is what `conda list` shows.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 from conda_concept.errors import BuildError, IntegrityError
 from conda_concept.inside.elf import read_elf
 from conda_concept.integration import Owned, plan, wanted_of
-from conda_concept.model import HookFact, HostLink, Integration, Spec
+from conda_concept.model import HookFact, HostLink, Integration, ReleaseFile, Spec
 from conda_concept.progress import Reporter
 from conda_concept.render.carry import carried_scripts
 from conda_concept.settings import Site
@@ -35,6 +37,8 @@ def fit(spec: Spec, site: Site, tree: Path, prefix: Path, reporter: Reporter) ->
         check_targets(made, site.name, reporter, required=site.host_files_required)
         scripts = {f"bin/{name}": text for name, text in carried_scripts(made, str(prefix), site)}
         carry_out(tree, made, scripts)
+        linked = {link.path for link in made.replaced}
+        drop_scripts(tree, (name for name in spec.config.host_commands if f"bin/{name}" not in linked))
         gone = sum(len(paths) for _, paths in made.removed)
         reporter.say(f"{gone} path(s) removed, {len(made.replaced)} are the host's: {', '.join(package_names(made))}")
     return made
@@ -72,20 +76,48 @@ def carry_out(tree: Path, made: Integration, scripts: Mapping[str, str]) -> None
     """
     for _, paths in made.removed:
         for path in paths:
-            _place(tree, path).unlink()
+            _place(tree, path).unlink(missing_ok=True)  # two packages may own one of the host's commands
     for link in made.replaced:
         place = _place(tree, link.path)
         place.unlink()
         place.symlink_to(link.target)
     for path, text in scripts.items():
-        place = tree / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.write_text(text, encoding="utf-8")
-        place.chmod(0o755)
+        _write(tree / path, text, 0o755)
     _forget_empty(tree, (path for _, paths in made.removed for path in paths))
     gone = {path for _, paths in made.removed for path in paths}
     _settle(tree, gone, {link.path for link in made.replaced} | set(scripts), set())
+
+
+def add_files(tree: Path, files: Sequence[ReleaseFile]) -> None:
+    """Write files of ours into a finished prefix; one that stands for a package's own takes its place."""
+    taken = {file.path for file in files if os.path.lexists(tree / file.path)}
+    for file in files:
+        _write(tree / file.path, file.content, file.mode)
+    if taken:
+        _settle(tree, set(), taken, set())
+
+
+def _write(place: Path, text: str, mode: int) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.write_text(text, encoding="utf-8")
+    place.chmod(mode)
+
+
+def drop_scripts(tree: Path, names: Iterable[str]) -> None:
+    """Take commands out that wheels brought: `conda-meta` does not know these, their RECORD does."""
+    paths = {f"bin/{name}" for name in names if (tree / "bin" / name).is_file()}
+    for record in tree.glob("lib/python3.*/site-packages/*.dist-info/RECORD") if paths else ():
+        site_packages = record.parent.parent.relative_to(tree)
+        with record.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        kept = [row for row in rows if row and os.path.normpath(site_packages / row[0]) not in paths]
+        if len(kept) < len(rows):
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(kept)
+            _write(record, text.getvalue(), 0o644)
+    for path in paths:
+        (tree / path).unlink()
 
 
 def settle_hook(tree: Path, fact: HookFact) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import groupby
 
 from conda_concept.document import nearest
 from conda_concept.errors import InputError
@@ -44,7 +45,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def wanted_of(config: Config) -> bool:
     """Whether a config asks for anything here."""
-    return bool(config.remove or config.replace or config.carry)
+    return bool(config.remove or config.replace or config.carry or config.host_commands)
 
 
 def words_wrong(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -61,6 +62,9 @@ def words_wrong(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
         for number, command in enumerate(config.carry):
             if command in names:
                 yield ("carry", number), f"`{command}` is in `{key}` as well; only one of them can stand for it"
+    for number, name in enumerate(config.host_commands):
+        if name in config.overrides:
+            yield ("host_commands", number), f"`{name}` is in `overrides` as well; only one of them can stand for it"
     for number, name in enumerate(config.hooks):
         if name in config.hooks[:number]:
             yield ("hooks", number), f"the hook `{name}` is listed twice"
@@ -107,8 +111,8 @@ def plan(name: str, config: Config, site: Site, owned: Sequence[Owned]) -> Integ
     plans.check(removed, replaced)
     if plans.problems:
         raise InputError(f"{name} cannot be fitted to its host:", problems=plans.problems)
-    packages = sorted({one.package for one in removed})
-    by_package = [(name, tuple(one.path for one in removed if one.package == name)) for name in packages]
+    gone = sorted({(one.package, one.path) for one in (*removed, *plans.left(replaced))})
+    by_package = [(name, tuple(path for _, path in own)) for name, own in groupby(gone, key=lambda one: one[0])]
     return Integration(tuple(by_package), tuple(replaced), tuple(sorted(set(config.carry))))
 
 
@@ -145,6 +149,14 @@ class _Planner:
                     self._say(where, f"`{text}` matches none of its {len(own)} paths")
                 found |= matched
         return [found[path] for path in sorted(found)]
+
+    def left(self, replaced: Iterable[HostLink]) -> list[Owned]:
+        """The host's commands that packages bring as well, whoever they are: what is inside finds the host's, too.
+
+        One that is a link to the host already stays.
+        """
+        paths = {f"bin/{name}" for name in self.config.host_commands} - {link.path for link in replaced}
+        return [one for one in self.owned if one.path in paths]
 
     def replaced(self) -> list[HostLink]:
         """The links, each path once, by the first line that matches it."""
@@ -225,12 +237,14 @@ class _Planner:
             if len(owners[path]) > 1:
                 names = " and ".join(sorted(owners[path]))
                 self._say("remove" if path in gone else "replace", f"{path} belongs to {names}, so it stays")
+        left = {one.path for one in self.left(replaced)}
         for one in self.owned:
-            if one.link is None or one.path in gone | linked:
+            if one.link is None or one.path in gone | linked | left:
                 continue
             target = posixpath.normpath(posixpath.join(posixpath.dirname(one.path), one.link))
-            if target in gone:
-                self._say("remove", f"{one.path} of {one.package} is a link to {target}, which would be gone")
+            if target in gone | left:
+                where = "remove" if target in gone else "host_commands"
+                self._say(where, f"{one.path} of {one.package} is a link to {target}, which would be gone")
         for name in self.config.carry:
             path = f"bin/{name}"
             if path in owners and path not in gone | linked:

@@ -31,6 +31,7 @@ from conda_concept.errors import IntegrityError
 from conda_concept.image import squash, squash_layer, squash_version, unpacked
 from conda_concept.model import Package
 from conda_concept.progress import Reporter
+from conda_concept.sandbox import Sandbox
 from conda_concept.settings import Squash
 from conda_concept.squashfs import Image, Joined, Part
 
@@ -131,6 +132,7 @@ class Layers:
     options: Squash
     workers: int
     reporter: Reporter
+    sandbox: Sandbox
 
     def compile(self, tree: Path, prefix: Path) -> "Tree":
         """Find out which packages are whole and have a layer, and compile the sources of all that have none.
@@ -138,7 +140,7 @@ class Layers:
         Raises:
             BuildError: if the interpreter does not start, or a source crashes it.
         """
-        compiler = Compiler(self.packages, self.cache, self.scratch, self.workers)
+        compiler = Compiler(self.packages, self.cache, self.scratch, self.workers, self.sandbox)
         found = self._wholes(tree, compiler.identity)
         kept = {one: image for one in found if (image := _kept(one)) is not None}
         missing = [one for one in found if one not in kept]

@@ -21,6 +21,7 @@ from conda_concept.machine import (
     ModuleSystem,
     Mpi,
     Scheduler,
+    parse_default,
     parse_library,
     parse_modules,
     parse_mounts,
@@ -39,7 +40,18 @@ MODULE_INITS = (
     *("/apps/lmod/lmod/init/bash", "/opt/cray/pe/lmod/lmod/init/bash", "/etc/profile.d/modules.sh"),
 )
 #: Programs that a build or a launcher uses, beside the container runtime.
-TOOLS = ("mksquashfs", "unsquashfs", "squashfuse_ll", "fusermount3", "bwrap", "setpriv", "unshare", "flock", "git")
+TOOLS = (
+    "mksquashfs",
+    "unsquashfs",
+    "squashfuse_ll",
+    "fusermount3",
+    "bwrap",
+    "setpriv",
+    "unshare",
+    "flock",
+    "git",
+    "patchelf",
+)
 #: Beyond PATH: where sites put what has no place there.
 _ELSEWHERE = ("/opt/singularity/bin", "/opt/apptainer/bin", "/opt/pbs/bin", "/usr/local/bin", "/usr/sbin", "/sbin")
 #: A scheduler or a file server that does not answer must not keep an operator waiting.
@@ -157,9 +169,17 @@ def _scheduler(host: Host) -> Scheduler | None:
     slurm = programs[0] == "sbatch"
     _, version = host.ask([programs[0], "--version"])
     kind = "Slurm" if slurm else pbs_kind(version)
-    status, queues = host.ask(["sinfo", "--noheader", "--format=%R"] if slurm else ["qstat", "-Q"])
+    status, queues = host.ask(["sinfo", "--noheader", "--format=%P"] if slurm else ["qstat", "-Q"])
     named = parse_queues(kind, queues) if status == 0 else ()
-    return Scheduler(kind, parse_version(version), programs, str(Path(host.find(programs[0])).parent), named)
+    return Scheduler(
+        kind,
+        parse_version(version),
+        programs,
+        folder=str(Path(host.find(programs[0])).parent),
+        queues=named,
+        default=parse_default(kind, queues if slurm else host.ask(["qstat", "-B", "-f"])[1]),
+        project=host.environment("PROJECT"),
+    )
 
 
 def _file_systems(host: Host) -> tuple[FileSystem, ...]:

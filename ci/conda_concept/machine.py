@@ -51,13 +51,19 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """A batch system, by its programs and their folder; `queues` are empty where it did not answer."""
+    """A batch system, by its programs and their folder.
+
+    `queues` are empty where it did not answer, `default` is the one that a job goes to if it names none, `project`
+    what the account's environment says that it is charged to.
+    """
 
     kind: SchedulerKind
     version: str
     programs: tuple[str, ...]
     folder: str
     queues: tuple[str, ...] = ()
+    default: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +185,19 @@ def parse_version(text: str) -> str:
 
 
 def parse_queues(kind: SchedulerKind, text: str) -> tuple[str, ...]:
-    """The queues: the first column of `qstat -Q` below its line of dashes, or the lines of `sinfo -h -o %R`."""
+    """The queues: the first column of `qstat -Q` below its line of dashes, or the lines of `sinfo -h -o %P`."""
     lines = [line for line in text.splitlines() if line.strip()]
     if kind != "Slurm":
         dashes = next((number for number, line in enumerate(lines) if line.startswith("---")), len(lines))
         lines = lines[dashes + 1 :]
     return tuple(dict.fromkeys(line.split()[0].rstrip("*") for line in lines))
+
+
+def parse_default(kind: SchedulerKind, text: str) -> str:
+    """The default queue: `default_queue = normal` of `qstat -B -f`, or the line of `sinfo -h -o %P` with a star."""
+    pattern = r"^(\S+)\*$" if kind == "Slurm" else r"^\s*default_queue = (\S+)$"
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def parse_library(text: str, name: str) -> str:

@@ -280,8 +280,8 @@ class HostLink:
 class Integration:
     """How a prefix differs from what its packages brought: by config's `remove`, `replace`, `carry` and `hooks`.
 
-    `removed` has each package's paths that were taken out. `carried` are commands whose script takes the environment
-    along.
+    `removed` has each package's paths that were taken out, commands that are the host's (`host_commands`) among them.
+    `carried` are commands whose script takes the environment along.
     """
 
     removed: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -360,7 +360,8 @@ class Verdict:
 
     `counts` are results by kind (passed, new failure, known failure, fixed, skipped, …); `baseline` is the release
     that they were compared with, empty where there was none. `report_sha256` is the digest of `tests.xml`, so that
-    `verify` can tell whether that file is still the one that was judged; empty where there is none.
+    `verify` can tell whether that file is still the one that was judged; empty where there is none. `tests_sha256` is
+    the digest of what was asked beside the packages' own tests: the environment's tests and its expectations.
     """
 
     image_sha256: str
@@ -368,6 +369,7 @@ class Verdict:
     counts: tuple[tuple[str, int], ...]
     baseline: str = ""
     report_sha256: str = ""
+    tests_sha256: str = ""
 
 
 Action = Literal["publish", "rollback", "prune", "repair"]

@@ -100,13 +100,13 @@ class DropAlias:
 
 @dataclass(frozen=True, slots=True)
 class SetModule:
-    """Make a label loadable: a symlink to the modulefile of whatever its alias points at, made once a label."""
+    """Make an alias loadable: a symlink to the modulefile of whatever it points at, made once a name."""
 
-    label: str
+    name: str
     before: str = ""
 
     def __str__(self) -> str:
-        return f"module {self.label} becomes loadable"
+        return f"module {self.name} becomes loadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class WriteModulerc:
 
     def __str__(self) -> str:
         names = [" = ".join(line.split()[1:]) for line in self.text.splitlines() if line.startswith("module-version")]
-        return f".modulerc: {'; '.join(names) or 'no moving names'}"
+        return f".modulerc: {'; '.join(names) or 'no default'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +259,9 @@ Operation = Switch | RemoveRelease | RemoveTemporary | RemoveBase | SetMode | Sp
 # --- where links lead ----------------------------------------------------------------------------------------------
 
 
-def module_target(label: str, product: str) -> str:
-    """Where a published modulefile's symlink leads: through the label's alias, so that one rename moves both."""
-    return f"../../apps/{product}/envs/{label}/modulefile"
+def module_target(name: str, product: str) -> str:
+    """Where a published modulefile's symlink leads: through the alias of that name, so that one rename moves both."""
+    return f"../../apps/{product}/envs/{name}/modulefile"
 
 
 def release_candidates(state: StoreState, label: str) -> tuple[str, ...]:

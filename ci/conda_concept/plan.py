@@ -103,7 +103,7 @@ def _usable(state: StoreState, name: str, target: str) -> bool:
 def _switch(
     state: StoreState, event: Event, wanted: Sequence[Alias], *, product: str, default: str | None
 ) -> tuple[Switch, ...]:
-    """From live to wanted: what a label means first, then its module, then the moving names, `.modulerc`, history."""
+    """From live to wanted: what a label means first, then the moving names, modules, `.modulerc`, history."""
     moves = tuple(
         Move(alias.name, state.target(alias.name), alias.target)
         for alias in wanted
@@ -111,8 +111,8 @@ def _switch(
     )
     after = {alias.name: alias.target for alias in state.aliases} | {move.alias: move.after for move in moves}
     operations: list[Switch] = [SetAlias(move) for move in moves if LABEL.fullmatch(move.alias)]
-    operations += set_modules(after, state.modules, product)
     operations += [SetAlias(move) for move in moves if not LABEL.fullmatch(move.alias)]
+    operations += set_modules(after, state.modules, product)
     operations += write_modulerc(after, state.modulerc, product=product, default=default)
     # A run that ended between its last rename and its line in the history left a move that nobody wrote down.
     recorded = last_recorded(state.history)
@@ -148,26 +148,24 @@ def last_recorded(history: Iterable[Event]) -> dict[str, str]:
 
 
 def set_modules(aliases: Mapping[str, str], modules: Mapping[str, str], product: str) -> list[SetModule]:
-    """Modules for the labels that have none, or one that leads elsewhere."""
-    labels = sorted(name for name in aliases if LABEL.fullmatch(name))
+    """Modules for the names that have none, or one that leads elsewhere; a name that means nothing gets none."""
+    names = sorted(name for name, target in aliases.items() if LABEL.fullmatch(name) or target in aliases)
     return [
-        SetModule(label, modules.get(label, ""))
-        for label in labels
-        if modules.get(label) != module_target(label, product)
+        SetModule(name, modules.get(name, "")) for name in names if modules.get(name) != module_target(name, product)
     ]
 
 
 def wanted_modulerc(aliases: Mapping[str, str], *, product: str, default: str | None) -> str:
-    """The `.modulerc` for these aliases; a name whose label has no release is left out."""
-    moving = {name: label for name, label in aliases.items() if not LABEL.fullmatch(name) and label in aliases}
+    """The `.modulerc` for these aliases: what a bare product loads, if there is such a choice."""
+    moving = [name for name, label in aliases.items() if not LABEL.fullmatch(name) and label in aliases]
     environments = [name for name in moving if not name.endswith("-unstable")]
     first = default if default is not None else environments[0] if len(environments) == 1 else None
-    return modulerc(product, moving, moving.get(first) if first is not None else None)
+    return modulerc(product, first if first in moving else None)
 
 
 def write_modulerc(
     aliases: Mapping[str, str], present: str | None, *, product: str, default: str | None
 ) -> list[Switch]:
-    """Replace the `.modulerc` where it is not what the aliases ask for."""
+    """Replace the `.modulerc` where it is not what the aliases and the site ask for."""
     text = wanted_modulerc(aliases, product=product, default=default)
     return [] if text == present or (present is None and not aliases) else [WriteModulerc(text, present)]

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -151,7 +152,23 @@ def _bounds(text: str, manager: Manager) -> str | None:
             version = f"{version.removesuffix('.*')}.*"
             operator = "==" if manager == "pip" else ""
         found.append(f"{operator}{version}")
-    return ",".join(found)
+    bounds = ",".join(found)
+    return bounds if _understood(bounds, manager) else None
+
+
+def _understood(bounds: str, manager: Manager) -> bool:
+    """Whether the solver of this manager takes them: letters and dots alone make no version (`0.`)."""
+    from rattler import MatchSpec
+    from rattler.exceptions import InvalidMatchSpecError
+
+    try:
+        if manager == "pip":
+            SpecifierSet(bounds)
+        else:
+            MatchSpec(f"x {bounds}")
+    except (InvalidSpecifier, InvalidMatchSpecError):
+        return False
+    return True
 
 
 # --- what was found out -------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ Outcome = Literal[
 ]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+#: The title of the run of all of an environment's own tests: its time limit, and a failure of the run as a whole.
+OWN = "own tests"
+
 #: What an outcome means for the release. Only `new failure` blocks.
 Standing = Literal["new failure", "known failure", "expected failure", "flaky", "fixed", "passed", "skipped"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
@@ -124,20 +127,30 @@ class TestReport:
         return tuple(result for result in self.results if result.standing == standing)
 
 
+def matches(title: str, pattern: str) -> bool:
+    """Does a pattern of config mean this test? `*` and `?` match as in a shell, all else is itself (`test_x[a-b]`)."""
+    return fnmatchcase(title, pattern.replace("[", "[[]"))
+
+
 def matching(expectations: Iterable[Expectation], title: str) -> Expectation | None:
-    """The first expectation about a test, by its title; `*` and `?` match as in a shell."""
-    return next((one for one in expectations if fnmatchcase(title, one.test)), None)
+    """The first expectation about a test, by its title."""
+    return next((one for one in expectations if matches(title, one.test)), None)
 
 
 def time_limit(config: TestsConfig, title: str) -> float:
     """Seconds that a test may take: its own limit if config has one, else the environment's."""
-    own = next((seconds for pattern, seconds in config.timeouts.items() if fnmatchcase(title, pattern)), None)
+    own = next((seconds for pattern, seconds in config.timeouts.items() if matches(title, pattern)), None)
     return float(own if own is not None else config.timeout)
 
 
 def with_second_run(first: Sequence[TestResult], second: Sequence[TestResult]) -> tuple[TestResult, ...]:
-    """The first results, with those marked flaky that passed when they were run again."""
+    """The first results, those marked flaky that passed when they were run again, and what only the second run said.
+
+    A run of pytest that ended badly has no result of that name where it ended well: then it passed.
+    """
     again = {result.title: result for result in second}
+    if OWN not in again and any(result.kind == "own" for result in second):
+        again[OWN] = TestResult("own", "tests", "passed")
     merged = []
     for result in first:
         other = again.get(result.title)
@@ -145,7 +158,8 @@ def with_second_run(first: Sequence[TestResult], second: Sequence[TestResult]) -
             merged.append(replace(result, standing="flaky", note="failed, then passed when it was run again"))
         else:
             merged.append(result)
-    return tuple(merged)
+    known = {OWN, *(result.title for result in first)}
+    return (*merged, *(result for result in second if result.title not in known))
 
 
 def judged(
@@ -160,6 +174,9 @@ def _judge(result: TestResult, config: TestsConfig, before: Mapping[str, TestRes
     old = before.get(result.title)
     # What came and went in the published release is no excuse for failing twice now.
     failed_before = old is not None and old.failed and old.standing != "flaky"
+    unwanted = matching(config.skip, result.title) if result.failed else None
+    if unwanted is not None:
+        result = skipped(result, unwanted)
     if result.outcome == "skipped":
         return replace(result, standing="skipped")
     if result.standing == "flaky":
@@ -175,13 +192,24 @@ def _judge(result: TestResult, config: TestsConfig, before: Mapping[str, TestRes
     return replace(result, standing="new failure")
 
 
+def skipped(result: TestResult, unwanted: Expectation) -> TestResult:
+    """A test that config does not want: not run, or, where one run makes many results, not counted."""
+    reason, issue = unwanted.reason, unwanted.issue
+    return replace(result, outcome="skipped", message=reason, detail="", reason=reason, issue=issue)
+
+
 def stale_expectations(results: Sequence[TestResult], config: TestsConfig) -> tuple[StaleExpectation, ...]:
-    """Expectations to take out of the config: the test passes now, or there is no such test any more."""
+    """What to take out of the config: its test passes now, or there is no such test any more."""
     stale = []
     for expectation in (*config.skip, *config.expect_fail):
-        about = [result for result in results if fnmatchcase(result.title, expectation.test)]
+        about = [result for result in results if matches(result.title, expectation.test)]
         if not about:
             stale.append(StaleExpectation(expectation, "matches no test"))
         elif all(result.outcome == "passed" and result.standing != "flaky" for result in about):
             stale.append(StaleExpectation(expectation, "passes"))
+    titles = {result.title for result in results} | {OWN for result in results if result.kind == "own"}
+    for pattern, seconds in config.timeouts.items():
+        if not any(matches(title, pattern) for title in titles):
+            limit = Expectation(test=pattern, reason=f"a time limit of {seconds} s")
+            stale.append(StaleExpectation(limit, "matches no test"))
     return tuple(stale)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from conda_concept.model import Event, Move
 from conda_concept.operations import AppendEvent, DropAlias, DropModule, DropNotice, SetNotice, StoreState, Switch
-from conda_concept.plan import untold, write_modulerc
+from conda_concept.plan import untold
 from conda_concept.record import LABEL
 from conda_concept.settings import Config
 
@@ -24,7 +24,6 @@ class Retiring:
     configs: Mapping[str, Config]
     today: dt.date
     product: str
-    default: str | None = None
 
     @property
     def days(self) -> dict[str, dt.date]:
@@ -60,9 +59,6 @@ class Retiring:
                 operations.append(SetNotice(label, text, self.state.notices.get(label)))
         gone = sorted(over & labels.keys())
         operations += [DropModule(label, self.state.modules[label]) for label in gone if label in self.state.modules]
-        if gone:
-            kept = {alias.name: alias.target for alias in self.state.aliases if alias.name not in gone}
-            operations += write_modulerc(kept, self.state.modulerc, product=self.product, default=self.default)
         moves = tuple(Move(label, labels[label], "") for label in gone)
         operations += [DropAlias(move) for move in moves]
         # A run that ended after it had taken names away, and before it wrote that down: their grace begins now.

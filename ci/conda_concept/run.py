@@ -85,7 +85,7 @@ def run(
 
     The child gets `env` or `CLEAN_ENVIRONMENT`, never ours; no standard input; a process group of its own, so that
     an interrupt or the time limit (seconds) takes its children along. `check` raises `CommandError` for a status
-    other than 0; a missing program is `ToolError`.
+    other than 0; a program that is missing, or was killed, is `ToolError`.
     """
     words = tuple(str(word) for word in argv)
     if echo:
@@ -100,9 +100,23 @@ def run(
                 hint="If the machine was busy, try again; otherwise its output above says where it was.",
             ) from error
     finished = Finished(words, process.returncode, _text(out), _text(err))
+    if check:
+        refuse_killed(words, finished.returncode)
     if check and finished.returncode != 0:
         raise CommandError(words, finished.returncode, finished.stderr or finished.stdout)
     return finished
+
+
+def refuse_killed(words: Sequence[str], status: int) -> None:
+    """`ToolError` if a program was killed: by the machine, then, and never for what it was asked to do.
+
+    `status` is its own, or that of something which passes it on as a shell does.
+    """
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        raise ToolError(
+            f"`{shlex.join(words)}` was killed (signal 9), most often for want of memory.",
+            hint="Give it more memory (a job: `memory` in the site file's executor), and try again.",
+        )
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from conda_concept.errors import ToolError
 from conda_concept.model import Activation, ReleaseFile
 from conda_concept.render.launcher import LAUNCHER, LauncherFacts, render_launcher, template_text
-from conda_concept.run import CLEAN_ENVIRONMENT, run
+from conda_concept.run import run
 from conda_concept.settings import Site
 
 #: What every container needs a place for, whatever the site binds. The last one is Apptainer's own: with it, one
@@ -140,16 +140,6 @@ def ensure_base(site: Site, folder: Path, settle: Callable[[Path], None] = lambd
 def inside_argv(facts: LauncherFacts, command: Sequence[str]) -> tuple[str, ...]:
     """The arguments that run `command` inside, without a launcher file: the image and the prefix folder must exist."""
     return ("/bin/sh", "-c", render_launcher(facts), f"{facts.prefix}/{LAUNCHER}", "--run", *command)
-
-
-def capture_activation(facts: LauncherFacts) -> Activation:
-    """What the packages' own activation scripts do to an environment, found by running them inside.
-
-    They run with a bare environment and CONDA_PREFIX set, as conda runs them; nothing else of theirs is kept.
-    """
-    env = {**CLEAN_ENVIRONMENT, "HOME": "/"}
-    done = run(inside_argv(facts, ("/bin/bash", "-c", ACTIVATION_SCRIPT, "activation", facts.prefix)), env=env)
-    return parse_activation(done.stdout)
 
 
 def parse_activation(said: str) -> Activation:

@@ -132,9 +132,9 @@ class Config(Strict):
     prepend_path: Mapping[VariableName, str] = Field(default_factory=dict)
     #: Variables that no command of this environment sees.
     unset: tuple[VariableName, ...] = Field(default=("PYTHONHOME",), strict=False)
-    #: Commands that stay the host's although the environment ships them: they get no launcher.
+    #: Commands that stay the host's although packages bring them: they have no launcher, and are not in the image.
     host_commands: tuple[CommandName, ...] = Field(default=(), strict=False)
-    #: Commands that a script of ours stands for: name -> file beside config.yml.
+    #: Commands that a script of ours stands for, inside and outside: name -> file beside config.yml.
     overrides: Mapping[CommandName, str] = Field(default_factory=dict)
     #: Commands that a ready-made script of ours stands for, which takes the environment along to other nodes.
     carry: tuple[Carried, ...] = Field(default=(), strict=False)
@@ -250,6 +250,10 @@ class PbsExecutor(Strict):
         return self
 
 
+#: What can make a place for code of packages during a build.
+SandboxKind = Literal["bubblewrap", "singularity"]
+
+
 class Site(Strict):
     """`ci/sites/NAME.yml`: one machine's settings. No other file may hold a path of one machine."""
 
@@ -274,6 +278,9 @@ class Site(Strict):
     #: The container program by absolute path, outside the folders that are bound.
     singularity: str = "/usr/bin/singularity"
     squash: Squash = Squash()
+    #: What keeps code of packages in its place while a release is built; none: bubblewrap where it works, else
+    #: Singularity.
+    sandbox: SandboxKind | None = None
     #: Whom tests run as when the release account is root; none: `nobody`. Code of packages never runs as root.
     test_user: str | None = None
     #: Folders of the host, beside its loader's own, that libraries may come from (an MPI in /apps, say).

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import yaml
+
 from conda_concept.document import Document, Problems, SourceText, parse, validate
 from conda_concept.errors import InputError
 from conda_concept.model import Place
@@ -76,6 +78,13 @@ def names_in(source: SourceText) -> tuple[frozenset[str], frozenset[str]]:
     found = {key: {match[1] for match in _VARIABLE.finditer(str(data[key]))} for key in _EXPANDED if key in data}
     shared = frozenset().union(*(names for key, names in found.items() if key != "scratch"))
     return shared, frozenset(found.get("scratch", ())) - shared
+
+
+def changed(source: SourceText, settings: Mapping[str, object]) -> SourceText:
+    """A site file with other settings at its top (None: without them); its variables stay variables."""
+    data = {**parse(source, Problems()).data, **settings}
+    kept = {key: value for key, value in data.items() if value is not None}
+    return SourceText(source.file, yaml.safe_dump(kept, sort_keys=False))
 
 
 def zone(name: str) -> dt.tzinfo:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from conda_concept.batch import Offered, offer
 from conda_concept.machine import Container, FileSystem, Machine
 
 #: At the top of a system, and nothing that a command inside needs to see from the host, or Singularity's own.
@@ -17,7 +18,7 @@ _WRITERS = ("_w", "-w", "_owners", "-owners", "_admin", "-admin", "_write")
 #: Where a node's own disk usually is, best first.
 _NODE_DISKS = ("/local", "/localscratch", "/scratch/local", "/jobfs", "/var/tmp", "/tmp")  # noqa: S108 - looked at only
 
-Value = str | int | tuple[str, ...] | dict[str, str] | None
+Value = str | int | tuple[str, ...] | dict[str, str] | dict[str, str | int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,14 @@ class Draft:
     machine: Machine
     settings: tuple[Setting, ...]
     missing: tuple[str, ...] = field(default=())
+    executor: tuple[Offered, ...] = ()
 
 
 def draft(machine: Machine, wishes: Wishes) -> Draft:
     """The site file that fits a machine. Nothing is asked; what cannot be known is `assumed`, and says so."""
     container = _container(machine)
     root = _root(machine, wishes)
-    binds = _binds(machine)
+    binds, groups = _binds(machine), _groups(machine)
     settings = [
         _name(machine, wishes),
         root,
@@ -59,32 +61,41 @@ def draft(machine: Machine, wishes: Wishes) -> Draft:
         Setting(
             "cache", f"{root.value}/cache", ("assumed: beside the store; it may be purged, never while building.",)
         ),
-        _groups(machine),
+        groups,
         *_runtime(machine, container, binds.value),
+        *_sandbox(machine),
         binds,
         *_links(machine),
         *_libraries(machine),
         *_node(machine),
         _test_user(machine, wishes),
+        Setting(
+            "squash",
+            dict[str, str | int](compression="zstd", level=3, block="128K"),
+            ("The defaults, chosen by measurement. assumed: this kernel mounts zstd images (Linux 4.14 or newer).",),
+        ),
     ]
-    return Draft(machine, tuple(settings), missing(machine))
+    users = groups.value["users"] if isinstance(groups.value, dict) else ""
+    return Draft(machine, tuple(settings), missing(machine), offer(machine, str(users)))
 
 
 def missing(machine: Machine) -> tuple[str, ...]:
     """What has to be there before a release can be made or started, and is not."""
     needed = {
         "mksquashfs": "squashfs-tools, to make images",
-        "bwrap": "bubblewrap, to run code of packages in a build",
         "setpriv": "util-linux 2.33 or newer, for tests",
         "git": "git",
+        "patchelf": "patchelf, for the interpreter that `site check` packs",
     }
     found = [what for name, what in needed.items() if not machine.tools.get(name)]
     if not machine.containers and not machine.has_namespace_runtime:
         found.append("a runtime: Apptainer or Singularity; or squashfuse, /dev/fuse and user namespaces")
     if not machine.modules:
         found.append("Environment Modules or Lmod, for `module load`")
-    if machine.no_namespaces:
-        found.append("user namespaces, which bubblewrap needs in a build (as root it does without)")
+    if not _has_bubblewrap(machine) and not machine.containers:
+        found.append(
+            "what runs code of packages in a build: bubblewrap with user namespaces (as root without), or Singularity"
+        )
     return tuple(found)
 
 
@@ -179,6 +190,22 @@ def _runtime(machine: Machine, container: Container | None, binds: Value) -> lis
         ),
         Setting("mounting", mounting[0], (mounting[1],)),
     ]
+
+
+def _has_bubblewrap(machine: Machine) -> bool:
+    return bool(machine.tools.get("bwrap")) and (machine.is_root or not machine.no_namespaces)
+
+
+def _sandbox(machine: Machine) -> list[Setting]:
+    """Only where bubblewrap cannot do it: a build finds it by itself, but people should know what it rests on."""
+    if _has_bubblewrap(machine) or not machine.containers:
+        return []
+    lacks = f"user namespaces: {machine.no_namespaces}" if machine.no_namespaces else "no bubblewrap"
+    words = (
+        f"found: {lacks}; so a build runs code of packages in Singularity.",
+        "assumed: it lets users ask for no network (`--net --network none`).",
+    )
+    return [Setting("sandbox", "singularity", words)]
 
 
 def _why_no_namespace(machine: Machine) -> str:

@@ -4,8 +4,12 @@
 #
 #   CONDA_CONCEPT_REPOSITORY   owner/name that this runner works for; the operator sets it in the runner's .env
 #   CONDA_CONCEPT_BRANCH       its main branch (default: main)
+#   CONDA_CONCEPT_VERSIONS     branches of older versions that are released too, with blanks between them, as names or
+#                              patterns: `analysis3-26.07 demo-*` (default: none)
 #
-# Only these workflows, of the main branch (releases: also of NAME-YY.MM), for these events:
+# A workflow file is what its branch says, and whoever may write can make a branch: so one that the operator did not
+# name does not get in, whatever it is called. Only these workflows, of the main branch (releases: also of those
+# versions' branches), for these events:
 #   build.yml        issue_comment, workflow_dispatch
 #   release.yml      push, schedule, workflow_dispatch
 #   maintenance.yml  schedule, workflow_dispatch
@@ -34,9 +38,13 @@ case $file:$event in
     maintenance.yml:schedule | maintenance.yml:workflow_dispatch) ;;
     *) refuse "$file does not run here for the event '$event'." ;;
 esac
-if [[ $ref == "$branch" ]]; then
-    exit 0
-elif [[ $file == release.yml && $ref =~ ^[a-z][a-z0-9_]{0,31}-[0-9]{2}\.[0-9]{2}$ ]]; then
-    exit 0
+[[ $ref != "$branch" ]] || exit 0
+if [[ $file == release.yml && $ref =~ ^[a-z][a-z0-9_]{0,31}-[0-9]{2}\.[0-9]{2}$ ]]; then
+    read -ra versions <<<"${CONDA_CONCEPT_VERSIONS:-}"
+    for version in "${versions[@]}"; do
+        # shellcheck disable=SC2053 # a pattern is welcome
+        [[ $ref != $version ]] || exit 0
+    done
+    refuse "the branch '$ref' is not one of CONDA_CONCEPT_VERSIONS in the environment of the runner."
 fi
 refuse "$file comes from the branch '$ref'."

@@ -11,6 +11,7 @@ import pytest
 
 from conda_concept.run import run
 from tests.support.release import Store, make_store
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 
@@ -26,17 +27,6 @@ def store(ordinary_user: OrdinaryUser) -> Iterator[Store]:
         unmount_all(ordinary_user, root)
         shutil.rmtree(work)
         shutil.rmtree(root)
-
-
-def unmount_all(user: OrdinaryUser, root: Path) -> None:
-    """End the mounts that commands of the tests made below `root`."""
-    for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
-        mount = line.split()[1]
-        if mount.startswith(f"{root}/"):
-            if os.geteuid() == 0:
-                run(["/usr/bin/umount", "-l", mount])
-            else:
-                user.run(["/usr/bin/fusermount3", "-u", "-z", mount])
 
 
 @dataclass(frozen=True, slots=True)

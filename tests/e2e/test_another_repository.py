@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, State
 from tests.support.forge import Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/ocean/environment.yml"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conda_concept.testing.junit import read_junit
 from tests.support.user import OrdinaryUser
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -80,6 +81,16 @@ def test_it_shows_the_comments_the_table_and_the_lines(demo: Demo) -> None:
     ):
         assert step in table
     assert demo.lines()[:2] == [f"module use {demo.root}/modules", "module load conda_concept/demo"]
+
+
+def test_its_own_tests_ran_inside(demo: Demo) -> None:
+    report = read_junit(demo.root / "apps/conda_concept/envs/demo/tests.xml")
+    own = {one.name: one.outcome for one in report.results if one.kind == "own"}
+    assert own == {
+        "test_stack::test_netcdf_there_and_back_in_chunks[False]": "passed",
+        "test_stack::test_netcdf_there_and_back_in_chunks[True]": "passed",
+        "test_stack::test_a_plot": "passed",
+    }
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -17,7 +17,7 @@ from conda_concept import cli
 from conda_concept.localchannel import index, write_interpreter, write_package
 from conda_concept.run import run
 from conda_concept.testing.junit import read_junit
-from tests.support.hostmpi import HOOK, PROGRAM, SITE_PACKAGES, external, host_tree, hydro, openmpi, openssh
+from tests.support.hostmpi import HOOK, PROGRAM, SITE_PACKAGES, external, host_tree, hydro, openmpi, openssh, tracer
 from tests.support.user import OrdinaryUser
 
 SITE = """\
@@ -27,7 +27,7 @@ scratch: {root}/scratch
 cache: {root}/cache
 runtime: namespace
 singularity: /opt/singularity/bin/singularity
-binds: [/etc, /usr, /tmp]
+binds: [/etc, /usr, /tmp, {root}/apps]
 node_dir: {root}/node
 host_libraries: [{root}/apps, /usr/lib, /lib]
 host_software: {{openmpi: {root}/apps/openmpi}}
@@ -141,14 +141,14 @@ def fill(host: Host) -> None:
     """Both ways to the host's MPI, each as a release."""
     root, channel = host.root, host.root / "channels" / "conda-forge"
     write_interpreter(channel)
-    for spec in (openmpi(), external(), hydro(), openssh()):
+    for spec in (openmpi(), external(), hydro(), openssh(), tracer()):
         write_package(channel, spec)
     index(channel)
     host_tree(root / "apps" / "openmpi")
     asked = "channels: [conda-forge]\ndependencies: [python, hydro, openssh, "
     host.write("replaced", {"environment.yml": f'name: replaced\n{asked}"openmpi=*=h*"]\n', "config.yml": REPLACED})
     host.write("replaced", {"hooks/fonts.sh": HOOK, "tests/mpi/meet.py": PROGRAM})
-    host.write("outer", {"environment.yml": f'name: outer\n{asked}"openmpi=4.1.6=external_*"]\n'})
+    host.write("outer", {"environment.yml": f'name: outer\n{asked}tracer, "openmpi=4.1.6=external_*"]\n'})
     host.write("outer", {"config.yml": EXTERNAL})
     (root / "node").mkdir()
     (root / "node").chmod(0o1777)
@@ -186,7 +186,8 @@ def test_the_record_says_how_the_image_differs_from_its_packages(host: Host) -> 
     assert hook["added"] == ["share/hydro/interfaces", "var/cache/fonts/list"]
     assert hook["changed"] == [f"{SITE_PACKAGES}/hydro_settings.py", "share/hydro/notes"]
     assert hook["removed"] == ["share/hydro/draft"]
-    assert host.record("outer")["integration"]["replaced"] == []
+    outer = host.record("outer")["integration"]
+    assert (outer["removed"], outer["replaced"]) == ([["openssh", ["bin/scp", "bin/ssh"]]], [])
 
 
 def test_conda_meta_tells_the_truth_to_conda_and_rattler(tree: Path) -> None:
@@ -235,9 +236,19 @@ def test_its_own_tests_look_at_all_of_it(host: Host) -> None:
     wanted += ("host ssh", "host orted", "host mpirun", "mpi meet.py")
     wanted += ("files openmpi", "files hydro", "depends hydro", "lock packages")
     assert {title: outcomes.get(title, "") for title in wanted} == dict.fromkeys(wanted, "passed")
+    assert {result.title: result.note for result in report.results}["mpi meet.py"] == "", "the store was read-only"
     assert code == 0
     assert host.concept("verify") == 0
     assert host.concept("doctor") == 0
+
+
+def test_the_tests_find_the_hosts_mpi_as_the_module_leads_there(host: Host) -> None:
+    """One library is only in the folder that LD_LIBRARY_PATH names, one in the system's too."""
+    code = host.concept("test", "outer-26.11")
+    outcomes = {one.title: one.outcome for one in read_junit(host.prefix("outer") / "tests.xml").results}
+    wanted = ("libraries hydro", "libraries tracer", "host-libraries hydro", "host-libraries tracer")
+    assert {title: outcomes.get(title, "") for title in wanted} == dict.fromkeys(wanted, "passed")
+    assert code == 0
 
 
 @pytest.mark.parametrize("runtime", ["namespace", "singularity"])

@@ -71,9 +71,33 @@ def test_a_command_that_the_environment_has_not_got_is_said_to_be_missing(inside
     assert "bin/nothing: no such command" in done.stderr
 
 
-def test_host_commands_have_no_launcher_and_overrides_are_scripts(inside: Inside) -> None:
-    assert not (inside.store.layout.bin(DEMO) / "qsub").exists()
-    assert inside.out([inside.store.command("override-me")]) == "overridden\n"
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_host_commands_are_the_hosts_and_overrides_are_ours(inside: Inside, home: Path, where: str) -> None:
+    """The environment ships all three, and so a notebook that calls them must not get those."""
+    bin_ = inside.store.layout.bin(DEMO)
+    assert not {"qsub", "newgrp", "module"} & {path.name for path in bin_.iterdir()}
+    inside.bash('mkdir "$1/host"; printf "#!/bin/sh\\necho the host has got: \\$*\\n" >"$1/host/qsub"', home)
+    inside.bash('chmod +x "$1/host/qsub"', home)
+    look = "import shutil, subprocess; subprocess.run(['qsub', 'a b']); subprocess.run(['override-me'])"
+    look += ";print(shutil.which('newgrp'), shutil.which('module'))"
+    python = inside.store.command("python3") if where == "inside" else "/usr/bin/python3"
+    path = f"{bin_}:{home}/host:/usr/bin:/bin"
+    said = inside.out([python, "-u", "-c", look], PATH=path, HOME=str(home))
+    assert said == "the host has got: a b\noverridden\n/usr/bin/newgrp None\n"
+
+
+def test_newgrp_is_the_hosts_own(store: Store, ordinary_user: OrdinaryUser) -> None:
+    group = ordinary_user.bash("id -gn").stdout.strip()
+    said = ordinary_user.bash('export PATH="$1:$PATH"; echo "id -gn" | newgrp "$2"', store.layout.bin(DEMO), group)
+    assert said.stdout == f"{group}\n"
+
+
+def test_modules_are_loaded_from_inside(inside: Inside, modules: str) -> None:
+    """`module` is a function of the shell; what it starts is the host's, and so is what it finds."""
+    run = "import subprocess, sys; subprocess.run(['bash', '-c', sys.argv[1]], check=True)"
+    script = f"{modules} module load conda_concept/other-23.04; hello"
+    path = f"{inside.store.layout.bin(DEMO)}:/usr/bin:/bin"
+    assert inside.python(run, script, PATH=path) == f"hello 1 {inside.store.prefix(OTHER)}\n"
 
 
 def test_scripts_start_with_the_interpreters_path(inside: Inside, home: Path) -> None:

@@ -17,8 +17,8 @@ from conda_concept.layout import Layout
 from conda_concept.render.launcher import LauncherFacts
 from conda_concept.run import run
 from conda_concept.runtime import inside_argv
-from tests.e2e.conftest import unmount_all
 from tests.support.release import DEMO, Store
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 

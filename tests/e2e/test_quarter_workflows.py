@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from conda_concept.localchannel import index, write_package
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Fault, Issue, Pull, State
 from tests.support.forge import CONFIG, TOP, Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
 

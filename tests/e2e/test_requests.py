@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import unmount_all
 from tests.support.fakegithub import FakeGitHub, Issue, State
 from tests.support.fakegithub.state import BOT, Comment
 from tests.support.forge import Forge, make_channel
+from tests.support.scheduled import unmount_all
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
@@ -110,9 +110,16 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     assert f"a maintainer can start the build with a comment `/build {pull.head_sha}`" in diff
     assert state.dispatches == []
 
+    ran = forge.comment(pull, "maintainer", f"/build {pull.head_sha}")  # what the comment says that one should type
+    assert ran.jobs == {"Guard": "success", "Build tiny": "success", "Last word": "success"}, ran.log
+    (build,) = state.said(pull.number, "build:tiny")
+    assert "### ✅" in build
+    assert state.status(pull.head_sha) == ("success", "Built and tested; merging publishes it.")
+
     state.merge(pull.number, title=f"{pull.title} (#{pull.number})")
     ran = forge.push()
     assert ran.jobs == {"What is due": "success", "Release tiny": "success"}, ran.log
+    assert "built once more" not in ran.log
     changelog = state.text("CHANGELOG.md")
     assert f"- hello 2.0, asked for by researcher ([#{pull.number}](" in changelog
 

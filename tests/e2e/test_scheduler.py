@@ -1,162 +1,36 @@
 """Heavy steps as jobs of a real scheduler: Slurm behind its PBS-style commands, and everybody an ordinary user."""
 
 import json
-import os
-import shlex
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conda_concept.localchannel import PackageSpec, index, write_package
-from tests.e2e.conftest import unmount_all
+from tests.conftest import MODULE_INITS
 from tests.support import forge
-from tests.support.slurm import BIN, Slurm, remove, slurm
-from tests.support.user import OrdinaryUser, program
-
-SITE = """\
-name: here
-root: {root}/store
-scratch: ${{TMPDIR:-/tmp}}
-cache: {root}/cache
-runtime: namespace
-singularity: /opt/singularity/bin/singularity
-binds: [/etc, /usr, /tmp]
-host_libraries: [/usr/lib, /lib]
-node_dir: {root}/node
-executor:
-  kind: pbs
-  dialect: slurm
-  bin: {root}/bin
-  build: {{queue: {queue}, cpus: 1, memory: 900MB, walltime: "{walltime}"}}
-  test: {{cpus: 2, memory: 900MB, walltime: "00:05:00"}}
-  variables: {variables}
-  download: {download}
-  download_job: {{cpus: 1, memory: 500MB, walltime: "00:05:00"}}
-  poll_seconds: 0.5
-  settle_seconds: 3
-  queue_hours: {hours}
-"""
-CONFIG = 'version: "26.11"\ndescription: {about}\nvirtual_packages:\n  __glibc: "2.36"\n'
-ENVIRONMENT = "name: {name}\nchannels:\n  - conda-forge\ndependencies:\n"
-#: A machine that dies between the scheduler's answer and the moment that it is written down.
-QSUB = """\
-#!/bin/sh
-number=$(/usr/bin/qsub "$@") || {{ echo "$number"; exit 1; }}
-[ ! -e {root}/die ] || {{ rm {root}/die; kill -9 $PPID; }}
-echo "$number"
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A scheduler, and a release account that is nobody special: its repository, channel, store and jobs."""
-
-    root: Path
-    slurm: Slurm
-    user: OrdinaryUser
-    program: tuple[list[str], dict[str, str]]
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            **self.program[1],
-            "CONDA_CHANNEL_ALIAS": (self.root / "channels").as_uri(),
-            "GITHUB_TOKEN": "never in a job",
-        }
-
-    def argv(self, *words: str, site: str = "here") -> list[str]:
-        """`conda-concept` as the release account types it."""
-        concept = [*self.program[0], *words]
-        concept += ["--repository", str(self.root / "repository"), "--site", site]
-        return self.user.command(concept, self.environ)
-
-    def concept(self, *words: str, site: str = "here") -> subprocess.CompletedProcess[str]:
-        """A command to its end."""
-        argv = self.argv(*words, site=site)
-        return subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=200, check=False)
-
-    def environment(self, name: str, *requests: str, about: str = "tiny") -> None:
-        """An environment that is locked, and not built."""
-        folder = self.root / "repository" / "environments" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        wanted = "".join(f"  - {one}\n" for one in requests)
-        (folder / "environment.yml").write_text(ENVIRONMENT.format(name=name) + wanted)
-        (folder / "config.yml").write_text(CONFIG.format(about=about))
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, self.user.uid)
-        locked = self.concept("lock", name)
-        assert locked.returncode == 0, locked.stderr
-
-    def site(self, name: str, **changes: str) -> None:
-        """A site file."""
-        usual = {"queue": "normal", "walltime": "00:05:00", "hours": "1", "download": "here"}
-        variables = json.dumps(dict(self.slurm.variables))
-        text = SITE.format(root=self.root, variables=variables, **usual | changes)
-        (self.root / "repository" / "ci" / "sites" / f"{name}.yml").write_text(text)
-
-    def start(self, *words: str, site: str = "here") -> subprocess.Popen[str]:
-        """A step as GitHub's runner starts it: a shell with a script, whose one line begins with `exec`."""
-        script = self.root / "step.sh"
-        script.write_text(f"exec {shlex.join(self.argv(*words, site=site))}\n")
-        shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
-        return subprocess.Popen(shell, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def running(self, name: str) -> tuple[subprocess.Popen[str], str]:
-        """A build whose job has begun, and the job's number."""
-        before, logs = set(self.slurm.jobs()), set(self.jobs.glob(f"build-{name}-*/cc-*/log"))
-        process = self.start("build", name)
-        until(lambda: set(self.jobs.glob(f"build-{name}-*/cc-*/log")) - logs, "the job's log")
-        (number,) = set(self.slurm.jobs()) - before
-        return process, number
-
-    def left(self) -> list[str]:
-        """Jobs that are known to whoever comes next."""
-        return [str(path) for path in self.jobs.glob("*/job.json")]
-
-    @property
-    def jobs(self) -> Path:
-        return self.root / "cache" / "jobs"
+from tests.support.scheduled import Machine, scheduled, until
+from tests.support.user import OrdinaryUser
 
 
 @pytest.fixture(scope="module")
-def machine(ordinary_user: OrdinaryUser, bwrap: Path, squashfuse: Path, mksquashfs: Path) -> Iterator[Machine]:
-    del bwrap, squashfuse, mksquashfs
-    root = Path(tempfile.mkdtemp(prefix="conda-concept-pbs-", dir="/tmp"))
-    daemons = Path(tempfile.mkdtemp(prefix="conda-concept-slurm-", dir="/tmp"))
-    for folder in (root, daemons):
-        folder.chmod(0o755)
-    try:
-        channel(root / "channels")
-        with slurm(daemons) as scheduler:
-            made = Machine(root, scheduler, ordinary_user, program(ordinary_user, daemons / "program"))
-            for name in ("repository/ci/sites", "repository/environments", "node", "bin"):
-                (root / name).mkdir(parents=True)
-            made.site("here")
-            (root / "bin" / "qsub").write_text(QSUB.format(root=root))
-            (root / "bin" / "qsub").chmod(0o755)
-            for name in ("qstat", "qdel"):
-                (root / "bin" / name).symlink_to(f"{BIN}/{name}")
-            for path in (root, *root.rglob("*")):
-                os.chown(path, ordinary_user.uid, -1, follow_symlinks=False)
-            yield made
-    finally:
-        unmount_all(ordinary_user, root)
-        shutil.rmtree(root, ignore_errors=True)
-        remove(daemons)
+def machine(
+    ordinary_user: OrdinaryUser, bwrap: Path, apptainer: Path, squashfuse: Path, mksquashfs: Path
+) -> Iterator[Machine]:
+    del bwrap, apptainer, squashfuse, mksquashfs
+    with scheduled(ordinary_user, channel) as made:
+        yield made
 
 
 def channel(folder: Path) -> None:
     """The workflows' channel, and packages whose activation scripts take long, never end, or fail: builds run those."""
     forge.make_channel(folder)
-    for name, script in (("slow", "sleep 5"), ("endless", "sleep 250"), ("failing", "exit 3")):
+    greedy = "/usr/bin/python3 -c 'import time; x = b\"x\" * 900_000_000; time.sleep(20)'"
+    scripts = (("slow", "sleep 5"), ("endless", "sleep 250"), ("failing", "exit 3"), ("greedy", greedy))
+    for name, script in scripts:
         files = {f"etc/conda/activate.d/{name}.sh": script + "\n"}
         write_package(folder / "conda-forge", PackageSpec(name, "1", subdir="linux-64", files=files, license="MIT"))
     index(folder / "conda-forge")
@@ -173,13 +47,6 @@ def endless(machine: Machine) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def until(there: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} seconds"
-        time.sleep(0.05)
-
-
 @pytest.mark.usefixtures("endless")
 def test_a_release_is_built_and_tested_in_jobs_and_published(machine: Machine) -> None:
     until(machine.slurm.live, "the endless job")
@@ -193,8 +60,12 @@ def test_a_release_is_built_and_tested_in_jobs_and_published(machine: Machine) -
     assert "download 2 packages in a job" in done.stderr
     assert "│ install into a clean prefix" in done.stderr
     lines = json.loads(done.stdout)["lines"]
-    said = machine.user.bash(". /usr/share/modules/init/bash; " + "; ".join([*lines[:-1], "hello"]))
-    assert said.stdout.startswith("hello 2.0 in ")
+    for init in MODULE_INITS.values():
+        for runtime in ("namespace", "singularity"):
+            script = f". {init}; " + "; ".join([*lines[:-1], "hello", "python3 -c 'import sys; print(sys.prefix)'"])
+            said = machine.user.bash(script, env={"CONDA_CONCEPT_RUNTIME": runtime}).stdout.split()
+            assert said[:3] == ["hello", "2.0", "in"]
+            assert said[3] == said[4]
     tests = next(machine.root.glob("store/apps/conda_concept/releases/tiny-26.11/*/tests.xml"))
     assert 'name="workers" value="2"' in tests.read_text()  # the CPUs of its job; the build had one
     again = machine.concept("build", "tiny")
@@ -208,12 +79,22 @@ def slow(machine: Machine) -> str:
     return "slow"
 
 
-def test_site_check_tries_a_job(machine: Machine) -> None:
-    done = machine.concept("site", "check", "--json")
+def test_site_check_goes_the_whole_way_in_jobs(machine: Machine) -> None:
+    """A trivial job, then download, build and test with the resources that the site file has for them."""
+    machine.site("checked", download="queue")
+    before = set(machine.slurm.jobs())
+    done = machine.concept("site", "check", "--json", site="checked")
     found = {stage["name"]: stage for stage in json.loads(done.stdout)["stages"]}
-    assert found["executor"]["verdict"] == "ok", done.stderr
-    assert "a job in normal ran on " in found["executor"]["found"][0]["text"]
+    said = {name: stage["found"][0]["text"] for name, stage in found.items()}
+    assert done.returncode == 0, done.stderr
+    assert "a job in normal ran on " in said["executor"]
+    assert said["build"].endswith(", in a job")
+    assert said["tests"].endswith("none bad, in a job")
+    submitted = {number: state for number, state in machine.slurm.jobs().items() if number not in before}
+    assert list(submitted.values()) == ["COMPLETED"] * 4
+    assert "download 3 packages in a job" in done.stderr
     assert not list(machine.jobs.glob("site-check-*"))
+    assert not list((machine.root / "store").glob(".check-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -241,6 +122,15 @@ def test_a_job_that_somebody_deletes_is_nobodys_fault_and_made_anew(machine: Mac
     assert "was deleted (slurmstepd-node: error: *** JOB" in said
     assert "Nothing is wrong with what was asked for." in said
     assert list(machine.root.glob("store/apps/conda_concept/releases/slow-26.11/*")) == []
+
+
+def test_a_job_that_runs_out_of_memory_is_ours(machine: Machine) -> None:
+    machine.environment("greedy", "hello", "greedy")
+    machine.site("small", memory="500MB")
+    done = machine.concept("build", "greedy", site="small")
+    assert done.returncode == 15, done.stderr
+    assert "needed more than its 500MB of memory" in done.stderr
+    assert "Ask for more `memory`" in done.stderr
 
 
 def test_a_killed_process_is_followed_by_one_that_picks_its_job_up(machine: Machine, slow: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import unmount_all
 from tests.support.opened import opened
+from tests.support.scheduled import unmount_all
 from tests.support.user import ACCOUNT, OrdinaryUser
 
 #: Both runtimes and both module systems of a machine that ci/setup has prepared.
@@ -33,7 +33,7 @@ mpi_run: [/usr/bin/mpirun, --oversubscribe, -n, "2"]
 PROGRAM = [sys.executable, "-m", "conda_concept"]
 STAGES = (
     *("account", "root", "folders", "space", "programs", "host commands", "executor"),
-    *("channel", "lock", "build", "permissions", "tests", "publish"),
+    *("scratch root", "channel", "lock", "build", "permissions", "tests", "publish"),
     *("start", "mount", "other runtime", "modules", "ranks"),
 )
 
@@ -152,6 +152,24 @@ def test_what_is_wrong_is_said_with_what_to_do(machine: Machine) -> None:
             assert one["verdict"] != "wrong" or one["mend"], one
     assert "/no/singularity is not there" in said(data, "programs")
     assert machine.left() == ["environments", "node", "scratch"]
+
+
+def test_a_full_root_keeps_the_table(machine: Machine) -> None:
+    """Only root can mount one, and CI is root."""
+    full = machine.root / "store"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", full], check=True)
+    try:
+        code, data, err = run(machine.words(machine.site()))
+        left = list(full.rglob("*"))
+    finally:
+        subprocess.run(["umount", full], check=True)
+    assert code == 7, err
+    assert "Traceback" not in err
+    assert tuple(stages(data)) == STAGES
+    assert stages(data)["space"] == "warning"
+    assert "no space left below" in said(data, "channel")
+    assert left == []
 
 
 def start(words: Sequence[str], machine: Machine, reached: str) -> subprocess.Popen[bytes]:

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from rattler.shell import ActivationVariables, Shell, activate
 
+from conda_concept.model import Release
 from tests.e2e.conftest import Inside
 from tests.e2e.test_launch import talk
 from tests.support.release import DEMO, OTHER, Store
@@ -54,19 +56,20 @@ def conda_through(before: Sequence[str], *words: str, **variables: str) -> str:
     return done.stdout
 
 
-def test_conda_itself_activates_by_name_and_takes_everything_back(inside: Inside) -> None:
-    # Not `demo`: conda 24 does not quote an apostrophe in a variable's value, and demo has one to try us.
-    envs, name = str(inside.store.layout.envs), OTHER.label
+@pytest.mark.parametrize("release", [DEMO, OTHER], ids=str)
+def test_conda_itself_activates_by_name_and_takes_everything_back(inside: Inside, release: Release) -> None:
+    # Both have a value with an apostrophe and a dollar sign, which conda 24 does not quote.
+    envs, name, own = str(inside.store.layout.envs), release.label, release.environment.upper()
     alias = inside.store.layout.alias(name)
     on = conda("shell.posix", "activate", name, CONDA_ENVS_PATH=envs)
-    shown = 'printf "%s\n" "$CONDA_PREFIX" "$CONDA_DEFAULT_ENV" "$HELLO_DATA"; command -v python3; hello'
-    real = inside.store.prefix(OTHER)
+    shown = f'printf "%s\n" "$CONDA_PREFIX" "$CONDA_DEFAULT_ENV" "${own}_HOME"; command -v python3; hello'
+    real = inside.store.prefix(release)
     said = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{shown}").splitlines()
-    assert said[:4] == [str(alias), name, f"{real}/share/hello data", f"{alias}/bin/python3"]
+    assert said[:4] == [str(alias), name, f"{real}/share/it's $HOME", f"{alias}/bin/python3"]
     assert said[4].endswith(f" {real}")
     within = {"CONDA_PREFIX": str(alias), "CONDA_DEFAULT_ENV": name, "CONDA_SHLVL": "1", "CONDA_ENVS_PATH": envs}
     off = conda("shell.posix", "deactivate", **within, PATH=f"{alias}/bin:/usr/bin:/bin")
-    left = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{off}\n" + 'echo "<${CONDA_PREFIX-}><${HELLO_DATA-}>"')
+    left = inside.bash(f"export PATH=/usr/bin:/bin\n{on}\n{off}\n" + f'echo "<${{CONDA_PREFIX-}}><${{{own}_HOME-}}>"')
     assert left == "<><>\n"
 
 
@@ -213,7 +216,7 @@ for name in sys.argv[1:]:
     client.start_channels()
     client.wait_for_ready(timeout=60)
     said = []
-    code = "import os, sys; print(sys.prefix, os.environ['CONDA_PREFIX'], os.environ['PATH'].split(':')[0])"
+    code = "import os, sys, json; print(json.dumps([sys.prefix, dict(os.environ)]))"
     asked = client.execute("print('on', flush=True); import time; time.sleep(50)")
     while client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
         pass
@@ -222,31 +225,44 @@ for name in sys.argv[1:]:
         pass
     hook = lambda message: said.append(message["content"].get("text", ""))
     client.execute_interactive(code, output_hook=hook, timeout=30)
-    answers[name] = "".join(said).split()
+    answers[name] = json.loads("".join(said))
     client.stop_channels()
     manager.shutdown_kernel()
 print(json.dumps(answers))
 """
 
 
-def test_one_server_has_kernels_of_several_releases(inside: Inside, home: Path) -> None:
-    # The server runs in one environment; its own kernel is `python3`, the others are named by their release.
+def test_one_server_has_kernels_of_several_releases(inside: Inside, modules: str, home: Path) -> None:
+    # The server runs in one environment, with its module loaded; kernels are named by their release. What the user
+    # had set before, and what the user set after, is the user's in every kernel.
     (home / "kernels.py").write_text(KERNELS, "utf-8")
-    layout = inside.store.layout
-    jupyter_path = ":".join(f"{layout.prefix(release)}/share/jupyter" for release in (DEMO, OTHER))
+    store = inside.store
     env = {
-        "JUPYTER_PATH": jupyter_path,
+        "JUPYTER_PATH": f"{store.prefix(OTHER)}/share/jupyter",
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "IPYTHONDIR": str(home / "ipython"),
-        "PATH": f"{layout.bin(DEMO)}:/usr/bin:/bin",
-        "CONDA_PREFIX": str(inside.store.prefix()),
+        "LD_LIBRARY_PATH": "/usr/lib/mine",
+        "HELLO_GONE": "1",
+        "MINE": "it's $HOME",
     }
-    argv = [inside.store.command("python3"), str(home / "kernels.py"), "python3", "other-23.04"]
-    done = inside.user.run(argv, env=inside.environment(env), cwd=home)
-    answers = json.loads(done.stdout.splitlines()[-1])
-    for name, release in (("python3", DEMO), ("other-23.04", OTHER)):
-        prefix = str(inside.store.prefix(release))
-        assert answers[name] == [prefix, prefix, f"{prefix}/bin"]
+    script = f'{modules} module load conda_concept/demo-23.04; python3 "$1/kernels.py" demo-23.04 python3 other-23.04'
+    answers = json.loads(inside.bash(script, home, cwd=home, **env).splitlines()[-1])
+    for name, release in (("demo-23.04", DEMO), ("python3", DEMO), ("other-23.04", OTHER)):
+        prefix, seen = answers[name]
+        own, others = release.environment.upper(), {"DEMO", "OTHER"} - {release.environment.upper()}
+        assert prefix == str(store.prefix(release))
+        assert {key: seen.get(key) for key in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "HELLO_MODE", "MINE")} == {
+            "CONDA_PREFIX": prefix,
+            "CONDA_DEFAULT_ENV": release.label,
+            "HELLO_MODE": f"of {release}",
+            "MINE": "it's $HOME",
+        }
+        assert seen[f"{own}_HOME"] == f"{prefix}/share/it's $HOME"
+        assert seen["LD_LIBRARY_PATH"] == f"/usr/lib/{release.label}:/usr/lib/mine"
+        assert "HELLO_GONE" not in seen
+        assert seen["PATH"].split(":")[0] == f"{prefix}/bin"
+        assert seen["PATH"].count("/releases/") == 1
+        assert not [key for key in seen if key.startswith(tuple(f"{other}_" for other in others))]
 
 
 def test_mpi_ranks_start_through_launchers(inside: Inside) -> None:

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conda_concept import download
+from conda_concept import space
 from conda_concept.document import SourceText
+from conda_concept.integrating import drop_scripts
 from conda_concept.localchannel import PackageSpec, index, write_package
 from conda_concept.repository import Repository
 from conda_concept.spec import read_spec
@@ -68,6 +68,38 @@ def test_a_hook_sees_the_finished_prefix_and_changes_the_build(tiny: Tiny) -> No
     assert record["release"] != plain["release"]
     hook(tiny, "#!/bin/sh\n# another text\n")
     assert tiny.concept("build", "tiny", "--json").data["record"]["release"] != record["release"]
+
+
+def test_programs_inside_find_the_hosts_commands_and_our_scripts(tiny: Tiny) -> None:
+    tiny.write({"environment.yml": ENVIRONMENT + "  - world\n"})
+    tiny.concept("lock", "tiny")
+    tiny.write({"config.yml": CONFIG + "host_commands: [hello, qsub]\noverrides: {world: mine.sh, new: mine.sh}\n"})
+    tiny.write({"mine.sh": "#!/bin/sh\necho mine\n"})
+    record = tiny.concept("build", "tiny", "--json").data["record"]
+    assert record["integration"]["removed"] == [["hello", ["bin/hello"]]]
+    tree = tiny.root / "looked-at"
+    subprocess.run(["unsquashfs", "-q", "-n", "-d", tree, Path(record["prefix"]) / "image.sqsh"], check=True)
+    inside = {path.name: path.read_text() for path in (tree / "bin").iterdir()}
+    assert inside.keys() == {"activate", "new", "world"}
+    assert inside["new"] == inside["world"] == "#!/bin/sh\necho mine\n"
+    outside = Path(record["prefix"]) / "bin"
+    assert {path.name: path.read_text() for path in outside.iterdir()} == inside
+    own = {name: json.loads((tree / f"conda-meta/{name}-0.json").read_text()) for name in ("hello-2.0", "world-1.0")}
+    assert "bin/hello" not in own["hello-2.0"]["files"]
+    assert {"_path": "bin/world", "path_type": "softlink"} in own["world-1.0"]["paths_data"]["paths"]
+
+
+def test_a_command_of_the_host_that_a_wheel_brings_goes_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / "lib/python3.11/site-packages/x-1.dist-info"
+    folder.mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for name in ("qsub", "other"):
+        (tmp_path / "bin" / name).write_text("")
+    lines = ["x/__init__.py,sha256=a,1", "../../../bin/other,,", '"a,b.py",,']
+    (folder / "RECORD").write_text("\n".join([*lines, "../../../bin/qsub,sha256=b,2", ""]))
+    drop_scripts(tmp_path, ["qsub", "absent"])
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["other"]
+    assert (folder / "RECORD").read_text().splitlines() == lines
 
 
 def test_hooks_that_are_not_there_are_all_told(tiny: Tiny) -> None:
@@ -131,13 +163,27 @@ def test_an_archive_that_is_no_package_is_named(tiny: Tiny) -> None:
     assert tiny.left() == []
 
 
-def test_space_is_asked_for_before_anything_is_fetched(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "disk_usage", lambda _: shutil.disk_usage("/")._replace(free=1000))
-    said = tiny.concept("build", "tiny")
+@pytest.mark.parametrize("words", [(), ("--download-only",)])
+@pytest.mark.parametrize(("left", "lacks"), [((1000, None), "0.0 GB free"), ((10**12, 12), "12 left, 400 are needed")])
+def test_space_and_inodes_are_asked_for_before_anything_is_fetched(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], left: tuple[int, int | None], lacks: str
+) -> None:
+    real = space.free
+    monkeypatch.setattr(space, "free", lambda folder: left if folder.name == "cache" else real(folder))
+    said = tiny.concept("build", "tiny", *words)
     assert said.code == 8
-    assert f"{tiny.root}/cache has 0.0 GB free" in said.err
+    assert f"{tiny.root}/cache has {lacks}" in said.err
     assert not (tiny.root / "cache" / "archives").exists()
     assert tiny.left() == []
+
+
+def test_scratch_is_asked_for_inodes(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = space.free
+    monkeypatch.setattr(space, "free", lambda folder: (10**12, 12) if folder.name == "scratch" else real(folder))
+    said = tiny.concept("build", "tiny")
+    assert said.code == 8
+    assert "Not enough inodes to build tiny-26.11/" in said.err
+    assert f"{tiny.root}/scratch has 12 left, 400 are needed" in said.err
 
 
 def test_builds_at_once_share_a_cache_that_is_still_empty(tiny: Tiny) -> None:

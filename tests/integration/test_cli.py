@@ -79,7 +79,7 @@ def test_an_interrupt_has_its_own_status_and_says_how_to_go_on() -> None:
     patch = "def interrupted(*a): raise KeyboardInterrupt\ncli.Context.repository = property(interrupted)"
     done = concept("check", patch=patch)
     assert done.returncode == 130
-    assert done.stderr == "conda-concept check: interrupted; run the same command again to go on.\n"
+    assert done.stderr == "conda-concept check: interrupted; run the same command again.\n"
 
 
 def test_a_reader_that_goes_away_is_no_surprise() -> None:

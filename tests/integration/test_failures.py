@@ -35,7 +35,7 @@ def test_the_path_without_a_failure_leaves_one_candidate_and_no_scratch(tiny: Ti
     prefix = Path(built.out.strip())
     assert tiny.left() == [str(prefix.relative_to(tiny.root))]
     assert sorted(path.name for path in prefix.iterdir()) == [
-        *("bin", "conda-lock.yml", "conda-meta", "declared.json", "image.sqsh", "launcher", "modulefile"),
+        *("bin", "conda-lock.yml", "conda-meta", "declared.json", "etc", "image.sqsh", "launcher", "modulefile"),
         "release.json",
     ]
     again = tiny.concept("build", "tiny", "--json")
@@ -168,9 +168,34 @@ def test_a_lock_that_points_elsewhere_is_refused_before_anything_is_fetched(tiny
     assert tiny.left() == []
 
 
+def without_singularity(tiny: Tiny) -> None:
+    site = tiny.repository / "ci" / "sites" / "here.yml"
+    site.write_text(site.read_text().replace("/opt/singularity/", "/no/"))
+
+
+def test_a_machine_without_user_namespaces_is_no_fault_of_a_package(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is fetched, in bubblewrap's own words, and without the script that would have run."""
+    tiny.concept("lock", "tiny")
+    without_singularity(tiny)
+    words = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it"
+    (tmp_path / "bwrap").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/bin")
+    said = tiny.concept("build", "tiny", "--json")
+    assert said.code == 7, said.err
+    assert f"bubblewrap cannot make a sandbox on this machine: {words}." in said.data["error"]["message"]
+    assert "/no/bin/singularity" in said.data["error"]["message"]
+    assert "download" not in said.err
+    assert "activate" not in said.err + said.out
+    assert tiny.left() == []
+
+
 @pytest.mark.parametrize("tool", ["mksquashfs", "bwrap"])
 def test_a_missing_tool_is_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
     tiny.concept("lock", "tiny")
+    without_singularity(tiny)
     folder = tmp_path / "bin"
     folder.mkdir()
     for path in Path("/usr/bin").iterdir():
@@ -246,7 +271,7 @@ def test_a_build_that_does_not_fit_is_refused_before_it_downloads(tiny: Tiny, mo
     real = os.statvfs("/tmp")
     few = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {"f_favail": 1, "f_files": 9}
     with monkeypatch.context() as patch:
-        patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**few))
+        patch.setattr("conda_concept.space.os.statvfs", lambda _path: SimpleNamespace(**few))
         said = tiny.concept("build", "tiny")
     assert said.code == 8, said.err
     assert "Not enough inodes to build tiny-26.11/" in said.err

@@ -139,6 +139,7 @@ def test_the_log_is_shown_while_the_job_runs_and_cannot_command_the_runner(jobs:
         (-29, "=>> PBS: job killed: walltime 3605 exceeded limit 3600", "ran into its walltime of 01:00:00"),
         (-27, "=>> PBS: job killed: mem 9437184kb exceeded limit 8388608kb", "needed more than its 8GB of memory"),
         (-25, "=>> PBS: job killed: ncpus 9.1 exceeded limit 4 (sum)", "used more than its 4 CPUs"),
+        (271, "Job 1 has exceeded memory allocation on node gadi-cpu-clx-2232", "needed more than its 8GB of memory"),
         (-1, "", "could not be started by the scheduler"),
         (-11, "", "was lost with its node"),
         (271, "", "was deleted"),
@@ -169,6 +170,17 @@ def test_what_a_dying_job_says_of_itself_is_not_believed(jobs: Jobs, pbs: FakePb
     with pytest.raises(SchedulerError, match="ran into its walltime"):
         jobs.run(task(f"sleep 0.5; echo '{error}'; exit 9"))
     thread.join()
+
+
+def test_a_step_whose_tool_the_machine_killed_is_not_believed_either(jobs: Jobs, pbs: FakePbs) -> None:
+    """The step ends by itself, and before the scheduler's own words are to be seen."""
+    pbs.order(late=0.3)
+    words = "Job 1 has exceeded memory allocation on node gadi-cpu-clx-2232.gadi.nci.org.au"
+    thread = meanwhile(lambda: pbs.change("1.gadi-pbs", f"{words}\n", Exit_status=9), lambda: running(pbs))
+    with pytest.raises(SchedulerError, match="needed more than its 8GB of memory") as caught:
+        jobs.run(task("sleep 0.5; echo '{}'; exit 9"))
+    thread.join()
+    assert words in caught.value.message
 
 
 def test_a_step_that_fails_by_itself_is_the_error_that_it_would_be_here(jobs: Jobs) -> None:

@@ -20,7 +20,7 @@ ENVIRONMENT = "name: tiny\nchannels:\n  - conda-forge\ndependencies:\n  - python
 #: Starts itself wherever `site` is, and has another package's file.
 HOSTILE = {
     "site-packages/evil.pth": File(b"import evil_start\n"),
-    "site-packages/evil_start.py": File(b"open('/tmp/out/evil', 'w')\nraise SystemExit('I ran')\n"),
+    "site-packages/evil_start.py": File(b"open('/out/evil', 'w')\nraise SystemExit('I ran')\n"),
     "site-packages/first.py": File(b"STOLEN = 1\n"),
 }
 

@@ -1,7 +1,11 @@
 """MPI tests of an environment, with a real Open MPI, as the ordinary user."""
 
+import os
 import pwd
+import shutil
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ import pytest
 from conda_concept.results import TestResult
 from conda_concept.settings import Expectation, TestsConfig
 from conda_concept.testing.probe import Interpreter
-from conda_concept.testing.ranks import run_ranks
+from conda_concept.testing.ranks import OPEN, run_ranks
 from tests.support.user import OrdinaryUser
 
 START = ("mpirun", "--oversubscribe", "-n", "3")
@@ -65,3 +69,29 @@ def test_where_the_site_has_no_mpi_they_are_skipped_and_say_why(interpreter: Int
 def test_a_starter_that_is_not_there_is_not_a_pass(interpreter: Interpreter) -> None:
     (result,) = run_ranks({"mpi/meet.py": MEET}, ("/nowhere/mpirun",), interpreter, TestsConfig())
     assert result.failed
+
+
+def test_ranks_cannot_change_what_is_protected_though_their_user_owns_it(interpreter: Interpreter) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="conda-concept-cache-", dir="/tmp"))
+    try:
+        if interpreter.user is not None and os.geteuid() == 0:
+            os.chown(folder, *interpreter.user)
+        touch = f"import pathlib\npathlib.Path({str(folder / 'poison')!r}).touch()\n"
+        own = "import pathlib\npathlib.Path(__file__).with_name('mine').touch()\n"
+        files = {"mpi/touch.py": touch, "mpi/own.py": own}
+        found = by_name(run_ranks(files, START, interpreter, TestsConfig(), (str(folder), "/not/there")))
+        assert found["own.py"].outcome == "passed", found["own.py"]
+        assert found["touch.py"].outcome == "fails"
+        assert "Read-only file system" in found["touch.py"].detail
+        assert found["touch.py"].note == ""
+        assert not list(folder.iterdir())
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_ranks_run_as_they_are_where_a_container_needs_more_and_say_so(interpreter: Interpreter) -> None:
+    """A launcher that does not start where folders are read-only: a set-uid container does not."""
+    words = ("/bin/sh", "-c", 'test -w /var/tmp && exec /usr/bin/python3 "$@"', "x")
+    picky = replace(interpreter, argv=words)
+    (result,) = run_ranks({"mpi/fine.py": "pass\n"}, START, picky, TestsConfig(), ("/var/tmp",))
+    assert (result.outcome, result.note) == ("passed", OPEN)

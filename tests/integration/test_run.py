@@ -30,8 +30,14 @@ def test_a_bad_status_is_an_error_with_the_command_and_the_end_of_its_output() -
 
 
 def test_a_signal_is_named() -> None:
-    with pytest.raises(CommandError, match="ended with signal 9"):
-        run(["sh", "-c", "kill -9 $$"])
+    with pytest.raises(CommandError, match="ended with signal 6"):
+        run(["sh", "-c", "kill -6 $$"])
+
+
+@pytest.mark.parametrize("script", ["kill -9 $$", "sh -c 'kill -9 $$'"])
+def test_a_program_that_was_killed_is_the_machines_matter(script: str) -> None:
+    with pytest.raises(ToolError, match="was killed \\(signal 9\\), most often for want of memory"):
+        run(["sh", "-c", f"{script}; exit $?"])
 
 
 def test_a_missing_program_names_its_package() -> None:

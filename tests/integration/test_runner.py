@@ -11,6 +11,7 @@ OURS = "climate/environments"
 FLOWS = f"{OURS}/.github/workflows"
 GOOD = {
     "CONDA_CONCEPT_REPOSITORY": OURS,
+    "CONDA_CONCEPT_VERSIONS": "analysis3-23.07  demo-*",
     "GITHUB_REPOSITORY": OURS,
     "GITHUB_EVENT_NAME": "push",
     "GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/main",
@@ -29,6 +30,7 @@ def admit(**changed: str) -> tuple[int, str]:
         ("release.yml@refs/heads/main", "push"),
         ("release.yml@refs/heads/analysis3-23.07", "push"),
         ("release.yml@refs/heads/main", "schedule"),
+        ("release.yml@refs/heads/demo-26.01", "push"),
         ("release.yml@refs/heads/main", "workflow_dispatch"),
         ("build.yml@refs/heads/main", "issue_comment"),
         ("build.yml@refs/heads/main", "workflow_dispatch"),
@@ -46,6 +48,13 @@ def test_our_own_are_let_in(flow: str, event: str) -> None:
         ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/pull/7/merge"}, "no workflow of a branch"),
         ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/main@refs/heads/x"}, "the branch 'main@refs"),
         ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/$(id)-23.07"}, "comes from the branch"),
+        ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/zz-99.99"}, "not one of CONDA_CONCEPT_VERSIONS"),
+        ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/analysis3-23.10"}, "'analysis3-23.10' is not one of"),
+        ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/demo-x"}, "comes from the branch"),
+        (
+            {"GITHUB_WORKFLOW_REF": f"{FLOWS}/release.yml@refs/heads/analysis3-23.07", "CONDA_CONCEPT_VERSIONS": ""},
+            "not one of CONDA_CONCEPT_VERSIONS",
+        ),
         ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/evil.yml@refs/heads/main"}, "evil.yml does not run here"),
         ({"GITHUB_WORKFLOW_REF": f"{FLOWS}/../x/release.yml@refs/heads/main"}, "does not run here"),
         (

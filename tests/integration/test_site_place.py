@@ -11,6 +11,7 @@ from conda_concept.progress import Reporter
 from conda_concept.render.sitecheck import checked_text
 from conda_concept.repository import Repository
 from conda_concept.settings import Groups
+from conda_concept.space import Room
 from conda_concept.steps.site_check import place, site_check
 from conda_concept.steps.site_check.place import Ground
 from conda_concept.testing.probe import ordinary_user as chosen
@@ -83,11 +84,11 @@ def test_folders_that_users_or_builds_cannot_write(open_dir: Path) -> None:
 
 
 def test_room_for_a_first_release(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "ROOM", {"root": 0, "scratch": 1e18, "cache": 0})
-    monkeypatch.setattr(place, "INODES", {"root": 0, "scratch": 0, "cache": 0})
+    none = Room(0, 0)
+    monkeypatch.setattr(place, "ROOM", {"root": none, "scratch": Room(10**18, 1), "cache": none})
     found = place.space(ground(open_dir))
     assert [one.verdict for one in found] == ["ok", "warning", "ok"]
-    assert "A large environment wants 1000000000 GB" in text(found, "warning")
+    assert "A large environment wants 1,000,000,000 GB" in text(found, "warning")
 
 
 def test_commands_that_are_left_to_a_host_that_has_not_got_them(open_dir: Path) -> None:
@@ -111,6 +112,15 @@ def test_programs_that_are_not_there(open_dir: Path) -> None:
         "/no/mpirun cannot",
     ):
         assert words in said
+
+
+def test_a_build_without_a_place_for_code_of_packages_is_known_before(open_dir: Path) -> None:
+    where = ground(open_dir)
+    assert "code of packages runs in bubblewrap during a build" in text(place.programs(where), "ok")
+    site = where.site.model_copy(update={"sandbox": "singularity", "singularity": "/no/singularity"})
+    found = place.programs(Ground(site, where.repository, where.user, where.reporter, where.environ, 1))
+    assert "packages cannot be built on this machine: the program `/no/singularity` is not" in text(found, "wrong")
+    assert "`sandbox` in the site file" in text(found, "wrong")
 
 
 def test_an_executor_is_tried_by_whoever_knows_how(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def few_left(patch: pytest.MonkeyPatch, below: Path, what: str) -> None:
     """A file system with this little: `f_bavail` blocks, or `f_favail` inodes."""
     real = os.statvfs(below)
     values = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | {what: 1}
-    patch.setattr("conda_concept.store.core.os.statvfs", lambda _path: SimpleNamespace(**values))
+    patch.setattr("conda_concept.space.os.statvfs", lambda _path: SimpleNamespace(**values))
 
 
 def test_too_little_space_is_known_before(store: Store) -> None:
@@ -250,7 +250,7 @@ def test_rollback_and_forward_again(store: Store) -> None:
     assert roll_back(store, "analysis3-23.04", TWO.build_id, ASKED, silent()).release == TWO
     assert roll_back(store, "analysis3", "", ASKED, silent(), quick=True).release == OLD
     assert live(store)["analysis3"] == "analysis3-23.01"
-    assert "analysis3-23.01 analysis3 default" in store.layout.modulerc.read_text()
+    assert (store.layout.modules / "analysis3").resolve() == store.layout.modulefile(OLD)
     assert broken(store) == []
 
 
@@ -572,7 +572,8 @@ def test_a_store_in_order(store: Store) -> None:
 def test_the_doctor_mends_what_is_safe_and_nothing_else(store: Store) -> None:
     layout = store.layout
     publish_release(store, TWO, "23.01", ASKED, silent())
-    layout.modulerc.write_text(layout.modulerc.read_text().replace("23.04", "22.10"))
+    layout.modulerc.write_text(layout.modulerc.read_text().replace("analysis3", "analysis2"))
+    layout.module("analysis3-unstable").unlink()
     layout.module("analysis3-23.01").unlink()
     layout.module("analysis3-22.10").symlink_to("../../apps/conda_concept/envs/analysis3-22.10/modulefile")
     layout.envs.chmod(0o777)
@@ -591,6 +592,7 @@ def test_the_doctor_mends_what_is_safe_and_nothing_else(store: Store) -> None:
         "alias analysis3-22.11",
         "module analysis3-22.10",
         "module analysis3-23.01",
+        "module analysis3-unstable",
         "modules/conda_concept/.modulerc",
         f"{TWO}/bin",
     } <= broken_before
@@ -714,7 +716,6 @@ def test_a_version_warns_until_its_day_then_loses_its_names_and_goes_after_the_g
     assert OLD.label not in live(store)
     assert not store.layout.module(OLD.label).is_symlink()
     assert not notice.exists()
-    assert OLD.label not in store.layout.modulerc.read_text("utf-8")
     assert store.layout.prefix(OLD).is_dir()  # jobs may still run in it
     assert broken(store) == []
     prune(at(store, "2027-02-10"), ASKED, (), retiring("2027-01-31"))

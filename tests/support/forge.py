@@ -113,6 +113,8 @@ class Forge:
     events: list[str] = field(default_factory=list)
     #: Another repository: its own workflow files only call those of the tool's.
     elsewhere: bool = False
+    #: More of the site file: its executor.
+    more_site: str = ""
 
     @property
     def state(self) -> State:
@@ -126,7 +128,7 @@ class Forge:
         """The repository's first commit, the tool's folder, the two actions, the workflows with a token a job."""
         (self.root / "node").mkdir()
         (self.root / "node").chmod(0o1777)
-        files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root)}
+        files: dict[str, str | None] = {"ci/sites/here.yml": SITE.format(root=self.root) + self.more_site}
         form = (TOP / ".github/ISSUE_TEMPLATE/package.yml").read_text("utf-8")
         choices = "".join(f"        - {name}\n" for name in names)
         files[".github/ISSUE_TEMPLATE/package.yml"] = re.sub(r"(?m)^ +- analysis3\n +- demo\n", choices, form)
@@ -147,7 +149,11 @@ class Forge:
         )
         setup = self.root / "tool" / "ci" / "setup"
         setup.parent.mkdir()
-        setup.write_text("#!/bin/sh\nexit 0\n")
+        # `no-setup` with a number in it: after so many more that work, one does not.
+        setup.write_text(
+            f"#!/bin/sh\nleft={self.root}/no-setup\n[ -e $left ] || exit 0\n"
+            "n=$(cat $left); rm $left; [ $n != 0 ] || exit 1; echo $((n - 1)) >$left\n"
+        )
         for path in (command, setup):
             path.chmod(0o755)
         for name, text in (("checkout", CHECKOUT), ("upload", UPLOAD)):

@@ -17,6 +17,9 @@ SITE_PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-pac
 #: Where Debian's libopenmpi3 is.
 HOST_LIB = Path("/usr/lib/x86_64-linux-gnu")
 
+#: A library of the host's MPI that is in no folder of the system.
+HOST_ONLY = "libmpi_trace.so.1"
+
 #: What a hook may do: add, change, remove; and a look at what network there is.
 HOOK = """\
 #!/bin/sh
@@ -28,6 +31,7 @@ rm "$CONDA_PREFIX/share/hydro/draft"
 for folder in "$CONDA_PREFIX"/lib/python3.*/site-packages; do
     echo "MADE_BY = 'the hook'" >"$folder/hydro_settings.py"
 done
+python3 -c 'import ctypes, sys; ctypes.CDLL(sys.prefix + "/lib/libhydro.so")' # with the host's MPI, or not at all
 sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev >"$CONDA_PREFIX/share/hydro/interfaces"
 """
 
@@ -109,6 +113,12 @@ def hydro() -> PackageSpec:
     )
 
 
+def tracer() -> PackageSpec:
+    """A library that is linked against one which is nowhere but below the host's MPI."""
+    files = {"lib/libtracer.so": File(_small_library("--add-needed", HOST_ONLY))}
+    return PackageSpec("tracer", "1.0", subdir="linux-64", files=files)
+
+
 def openssh() -> PackageSpec:
     """Programs that the host has its own of."""
     ssh = "#!/bin/sh\necho 'ssh of the environment' >&2\nexit 3\n"
@@ -124,5 +134,6 @@ def host_tree(root: Path) -> None:
     for name in ("mpirun", "orted"):
         (root / "bin" / name).symlink_to(Path("/usr/bin", name))
     (root / "lib" / "libmpi.so.40").symlink_to(HOST_LIB / "libmpi.so.40")
+    (root / "lib" / HOST_ONLY).write_bytes(_small_library("--set-soname", HOST_ONLY))
     for compiler in ("GNU", "Intel"):
         (root / "lib" / compiler / "libmpi_mpifh.so.40").symlink_to(HOST_LIB / "libmpi_mpifh.so.40")

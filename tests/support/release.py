@@ -11,8 +11,10 @@ from pathlib import Path
 
 from rattler import Gateway, VirtualPackage, install, solve
 
-from conda_concept import sandbox
+from conda_concept.assembly import capture_activation
 from conda_concept.image import commands, squash
+from conda_concept.integrating import add_files, carry_out, owned_paths
+from conda_concept.integration import plan
 from conda_concept.layout import Layout
 from conda_concept.localchannel import (
     PLACEHOLDER,
@@ -24,11 +26,13 @@ from conda_concept.localchannel import (
     write_package,
 )
 from conda_concept.model import Package, Release
+from conda_concept.operations import module_target
 from conda_concept.progress import Reporter
-from conda_concept.render.launcher import LauncherFacts, choose_probe, launcher_files
+from conda_concept.render.launcher import LauncherFacts, choose_probe, image_files, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
-from conda_concept.run import run
-from conda_concept.runtime import capture_activation, ensure_base, write_files
+from conda_concept.render.modulerc import modulerc
+from conda_concept.runtime import ensure_base, write_files
+from conda_concept.sandbox import Inside, find_sandbox
 from conda_concept.settings import Config, Site
 
 SINGULARITY = "/opt/singularity/bin/singularity"
@@ -100,23 +104,24 @@ def make_store(root: Path, work: Path, *, extra: Sequence[str] = (), compiled: b
             prefix = layout.prefix(release)
             words = [f"{prefix}/bin/python3", "-I", "-B", "-m", "compileall", "-f", "-qq", "-j2"]
             words += ["--invalidation-mode", "unchecked-hash", f"{prefix}/lib"]
-            run(sandbox.command(tree, prefix, words), check=False)
+            find_sandbox(site, work).run(Inside(tree, prefix, words))
         facts[release] = _release(layout, site, base, release, tree)
     _aliases(layout)
     return Store(layout, site, facts)
 
 
-def config(version: str) -> Config:
-    """The config of every release here."""
+def config(release: Release) -> Config:
+    """The config of a release: each environment sets variables that the other does not."""
+    name = release.environment.upper()
     return Config.model_validate(
         {
-            "version": version,
+            "version": release.version,
             "description": "A small one",
             "contact": "help@example.org",
             "key_packages": ["hello"],
-            "setenv": {"DEMO_HOME": "{prefix}/share/it's $HOME"},
-            "prepend_path": {"DEMO_PATH": "{prefix}/demo"},
-            "host_commands": ["qsub"],
+            "setenv": {f"{name}_HOME": "{prefix}/share/it's $HOME", "HELLO_MODE": f"of {release}"},
+            "prepend_path": {f"{name}_PATH": "{prefix}/demo", "LD_LIBRARY_PATH": f"/usr/lib/{release.label}"},
+            "host_commands": ["qsub", "newgrp", "module"],
         }
     )
 
@@ -126,7 +131,10 @@ def _channel(folder: Path, extra: Sequence[str]) -> str:
     for version in ("1", "2"):
         files: dict[str, Entry] = {
             "bin/hello": File(f"#!/bin/sh\necho hello {version} {PLACEHOLDER}\n".encode(), executable=True),
-            "bin/qsub": File(b"#!/bin/sh\necho not the host's\n", executable=True),
+            **{
+                f"bin/{name}": File(b"#!/bin/sh\necho not the host's\n", executable=True)
+                for name in ("qsub", "newgrp", "module")
+            },
             "etc/conda/activate.d/hello.sh": _ACTIVATE,
             "share/hello/data": version,
         }
@@ -150,24 +158,26 @@ def _tree(channel: str, specs: Sequence[str], prefix: Path, work: Path) -> Path:
 def _release(layout: Layout, site: Site, base: Path, release: Release, tree: Path) -> LauncherFacts:
     prefix = layout.prefix(release)
     prefix.mkdir(parents=True)
-    image = layout.image(release)
-    squash(tree, image, site.squash, workers=2)
+    carry_out(tree, plan(release.environment, config(release), site, owned_paths(tree, needed=False)), {})
     names = commands(tree)
-    files = [str(path.relative_to(tree)) for path in (tree / "conda-meta").iterdir()]
     facts = LauncherFacts(
         release=release,
         prefix=str(prefix),
-        image_sha256=hashlib.sha256(image.read_bytes()).hexdigest(),
-        probe=choose_probe(files),
+        image_sha256="",
+        probe=choose_probe([str(path.relative_to(tree)) for path in (tree / "conda-meta").iterdir()]),
         commands=names,
         base=str(base),
         site=site,
-        config=config(release.version),
+        config=config(release),
+        activation=capture_activation(tree, prefix, find_sandbox(site, tree.parent)),
         overrides=(("override-me", "#!/bin/sh\necho overridden\n"),),
         kernel="ipython" in names,
     )
+    add_files(tree, image_files(facts))
+    image = layout.image(release)
+    squash(tree, image, site.squash, workers=2)
     shutil.rmtree(tree)
-    facts = replace(facts, activation=capture_activation(facts))
+    facts = replace(facts, image_sha256=hashlib.sha256(image.read_bytes()).hexdigest())
     write_files(prefix, launcher_files(facts))
     package = Package(
         "hello", "2", "conda", "linux-64", "https://conda.anaconda.org/x/linux-64/h-2-0.conda", None, None
@@ -181,9 +191,11 @@ def _aliases(layout: Layout) -> None:
     layout.modules.mkdir(parents=True)
     for release in (DEMO, OLD_DEMO, OTHER):
         layout.alias(release.label).symlink_to(f"../releases/{release}")
-        layout.module(release.label).symlink_to(layout.modulefile(release))
-    layout.alias("demo").symlink_to(OLD_DEMO.label)
-    layout.alias("demo-unstable").symlink_to(DEMO.label)
+        layout.module(release.label).symlink_to(module_target(release.label, layout.product))
+    for name, release in (("demo", OLD_DEMO), ("demo-unstable", DEMO)):
+        layout.alias(name).symlink_to(release.label)
+        layout.module(name).symlink_to(module_target(name, layout.product))
+    layout.modulerc.write_text(modulerc(layout.product, "demo"), "utf-8")
 
 
 def modulefile_with_age(facts: LauncherFacts, built_at: str, days: int) -> str:

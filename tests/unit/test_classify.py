@@ -40,6 +40,11 @@ def raised(text: str, *more: str, status: int = 3) -> dict[str, Any]:
         (facts(ended="stuck", status=None), "hang", "killed"),
         (facts(ended="abandoned", status=None), "not run", "interrupted"),
         (facts(said=FINE + "network\t'connect 192.0.2.1:80'\n"), "network", "connect 192.0.2.1:80"),
+        (facts(unreached=3), "network", "3 time(s)"),
+        (facts(unreached=3, said=FINE + "self\t'node1'\n"), "passed", ""),
+        (raised("OSError", "way\t'connect 8.8.8.8:53'"), "network", "connect 8.8.8.8:53"),
+        (raised("OSError", "terminal\t'opens the terminal'"), "prompt", "opens the terminal"),
+        (facts(status=-9, ended="timeout", said="terminal\t'opens the terminal'\n"), "prompt", "opens the terminal"),
         (raised("EOFError", "prompt\t'Name? '"), "prompt", "Name?"),
         (raised("_tkinter.TclError: no display name and no $DISPLAY environment variable"), "display", "$DISPLAY"),
         (raised("KeyError: 'DISPLAY'"), "display", "DISPLAY"),
@@ -69,6 +74,12 @@ def test_a_write_that_the_package_copes_with_is_a_note() -> None:
     assert (result.outcome, result.note) == ("passed", "tried to write /p/cache, and copes without")
 
 
+def test_looking_for_a_way_out_or_a_terminal_and_coping_are_notes() -> None:
+    result = classify(IMPORT, facts(said=FINE + "way\t'connect 8.8.8.8:53'\nterminal\t'opens the terminal'\n"))
+    assert result.outcome == "passed"
+    assert result.note == "asked for a way out (connect 8.8.8.8:53) and looked for a terminal, and copes without"
+
+
 @pytest.mark.parametrize("raw", [{}, {"status": "0"}, {"said": 5, "left": 3, "seconds": "x"}, {"said": "done\tboom("}])
 def test_an_answer_that_is_no_answer_is_never_a_pass(raw: dict[str, Any]) -> None:
     assert classify(IMPORT, raw).failed
@@ -80,7 +91,7 @@ def test_an_answer_that_is_no_answer_is_never_a_pass(raw: dict[str, Any]) -> Non
     [
         (facts(said=""), "passed"),
         (facts(said="", status=1), "fails"),
-        (facts(said="", status=127), "skipped"),
+        (facts(said="", status=127), "fails"),
         (facts(said="", status=-11), "crash"),
         (facts(said="", status=-6, ended="timeout"), "hang"),
         (facts(said="", left=["x"]), "processes"),
@@ -88,6 +99,28 @@ def test_an_answer_that_is_no_answer_is_never_a_pass(raw: dict[str, Any]) -> Non
 )
 def test_commands_are_judged_by_their_status(raw: dict[str, Any], outcome: str) -> None:
     assert command_result(IMPORT, raw).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("tail", "outcome"),
+    [
+        ("sh: 1: octave: not found\n", "skipped"),
+        ("fine so far\nbash: line 2: octave: command not found\n", "skipped"),
+        ("bash: line 2: thing: command not found\n", "fails"),  # its own
+        ("bash: line 1: octave: command not found\nbash: line 2: thing: command not found\n", "fails"),
+        ("bash: line 1: octave: command not found\nand then something else\n", "fails"),
+        ("bash: line 1: /p/bin/octave: No such file or directory\n", "fails"),
+        ("sh: 1: /p/bin/octave: not found\n", "fails"),
+        ("/usr/bin/env: 'octave': No such file or directory\n", "fails"),
+        ("thing: error while loading shared libraries: libz.so.9: cannot open shared object file\n", "library"),
+        ("nothing to say about it\n", "fails"),
+    ],
+)
+def test_a_script_is_skipped_only_for_a_command_that_the_environment_never_had(tail: str, outcome: str) -> None:
+    raw = facts(said="", status=127, tail=tail)
+    assert command_result(IMPORT, raw, {"thing"}).outcome == outcome
+    assert command_result(IMPORT, raw, {"thing"}, ran_before=True).failed, "it was there in the published release"
+    assert command_result(IMPORT, facts(said="", status=1, tail=tail)).outcome != "skipped"
 
 
 def test_detail_is_the_tests_own_last_lines() -> None:

@@ -73,6 +73,12 @@ def test_a_build_that_serves_another_commit_too_is_about_the_one_that_it_is_said
     assert "commit `dddddddddddd`" in build_comment(RECORD, None, GOOD, TRIAL, commit="d" * 40)
 
 
+def test_own_tests_of_a_pull_request_are_said_to_run_when_it_is_merged() -> None:
+    words = "they run when this is merged, before anything is published"
+    assert words in build_comment(RECORD, None, GOOD, TRIAL, waiting=True)
+    assert words not in build_comment(RECORD, None, GOOD, TRIAL)
+
+
 def test_sizes_stand_beside_those_of_the_published_release() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in size_table(RECORD, EARLIER).splitlines()]
     assert rows[0] == ["", "published (demo-26.11)", "this build", "change"]

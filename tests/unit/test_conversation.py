@@ -14,15 +14,19 @@ from conda_concept.conversation import (
     Relock,
     RunFacts,
     Said,
+    all_ours,
     asked_by,
     bind,
+    is_about,
     marker,
     may_build,
     on_behalf,
     ours,
     parse_command,
+    shown_runs,
     still,
     superseded,
+    with_run,
 )
 from conda_concept.errors import InputError, RefusedError
 
@@ -36,6 +40,13 @@ def test_a_run_belongs_to_the_one_open_pull_request_with_its_head() -> None:
     assert bind(RUN, [*others, PULL]) == PULL
     assert PULL.from_fork
     assert not replace(PULL, head_repository="climate/environments").from_fork
+
+
+def test_what_only_its_author_can_push_to_is_from_its_author() -> None:
+    assert PULL.from_its_author
+    assert replace(PULL, head_repository="climate/environments").from_its_author
+    for elsewhere in ("mallory/fork", "researchers/fork", ""):
+        assert not replace(PULL, head_repository=elsewhere).from_its_author
 
 
 @pytest.mark.parametrize(
@@ -68,7 +79,9 @@ def test_a_head_that_moved_is_refused() -> None:
     ("body", "command"),
     [
         (f"/build {SHA}", BuildIt(SHA)),
-        (f"  /build   {SHA}  \r\nplease", BuildIt(SHA)),
+        (f"/build   {SHA}  \r\nplease", BuildIt(SHA)),
+        (f" /build {SHA}", None),  # the workflow does not start for it: nobody would hear of a refusal
+        (f"\n/build {SHA}", None),
         ("/relock", Relock()),
         ("/refresh NumPy", Relock("numpy")),
         ("/explain ruamel.yaml", Explain("ruamel.yaml")),
@@ -101,7 +114,7 @@ def test_any_text_is_a_command_or_none_or_refused(body: str) -> None:
         command = parse_command(body)
     except InputError:
         return
-    assert command is None or body.lstrip().startswith("/")
+    assert command is None or body.startswith("/")
 
 
 def test_who_may_build() -> None:
@@ -116,6 +129,30 @@ def test_a_comment_of_ours_has_the_marker_first_and_is_by_us() -> None:
     assert ours(comments, marker("diff", "other"), "bot") is None
 
 
+def test_what_shows_a_run_says_so_in_its_last_line_and_only_there() -> None:
+    """Further up a comment may have a stranger's words, in a block of code."""
+    footer = f"<sub>commit `{SHA[:12]}` · x</sub>"
+    body = f"{marker('diff', 'x')}\n### x\n\n```\n{marker('run', '6')}\n```\n\n{footer}\n"
+    assert shown_runs([Said(1, "bot", body)], SHA, "bot") == frozenset()
+    shown = with_run(body, 7)
+    assert shown == f"{body}<!-- conda-concept:run:7 -->\n"
+    assert is_about(shown, SHA)
+    for text in (shown, shown.replace("\n", "\r\n"), shown.rstrip()):
+        assert shown_runs([Said(1, "bot", text)], SHA, "bot") == {7}
+    assert shown_runs([Said(1, "mallory", shown)], SHA, "bot") == frozenset()
+    assert shown_runs([Said(1, "bot", shown)], OTHER, "bot") == frozenset()
+    assert shown_runs([Said(1, "bot", superseded(shown, SHA, touched=False))], SHA, "bot") == frozenset()
+    assert shown_runs([Said(1, "bot", shown.replace(":diff:", ":build:"))], SHA, "bot") == frozenset()
+    two = Said(2, "bot", with_run(body.replace(":x ", ":y "), 8))
+    assert shown_runs([Said(1, "bot", shown), two], SHA, "bot") == {7, 8}
+
+
+def test_all_of_ours_are_by_us_and_the_first_of_two_counts() -> None:
+    comments = [Said(1, "mallory", marker("diff", "x")), *(Said(n, "bot", marker("diff", "x")) for n in (2, 3))]
+    comments.append(Said(4, "bot", f"quote\n{marker('build', 'x')}"))
+    assert all_ours(comments, "bot") == {("diff", "x"): comments[1]}
+
+
 def test_superseded_is_said_once_and_keeps_the_rest() -> None:
     body = f"{marker('build', 'x')}\n### ✅ built\n\nmore\n"
     once = superseded(body, SHA)
@@ -125,6 +162,10 @@ def test_superseded_is_said_once_and_keeps_the_rest() -> None:
     assert twice.count("Superseded") == 1
     assert OTHER[:12] in twice
     assert twice.endswith("\n### ✅ built\n\nmore\n")
+    gone = superseded(twice, SHA, touched=False)
+    assert gone.count("Superseded") == 1
+    assert f"commit `{SHA[:12]}` does not change this environment" in gone
+    assert superseded(gone, SHA, touched=False) == gone
 
 
 # --- for whom -----------------------------------------------------------------------------------------------------

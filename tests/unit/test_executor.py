@@ -77,6 +77,24 @@ Job Id:\t3
 """
 SLURM_TIME = "slurmstepd-node: error: *** JOB 2 ON node CANCELLED AT 2026-11-24T03:17:38 DUE TO TIME LIMIT ***"
 SLURM_CANCEL = "slurmstepd-node: error: *** JOB 2 ON node CANCELLED AT 2026-11-24T03:17:38 ***"
+#: What NCI's own watchdog writes, and the summary that follows in every job's output there.
+NCI_MEMORY = """\
+-------------------------------------------------------------------------------
+Job 154132534 has exceeded memory allocation on node gadi-cpu-clx-2232.gadi.nci.org.au
+Process "mksquashfs", pid 2000352, rss 3682304, vmem 22536192
+-------------------------------------------------------------------------------
+"""
+NCI_SUMMARY = """======================================================================================
+                  Resource Usage on 2026-11-24 14:05:37:
+   Job Id:             154132534.gadi-pbs
+   Project:            hh5
+   Exit Status:        {status}
+   NCPUs Requested:    16                     NCPUs Used: 16
+   Memory Requested:   64.0GB                Memory Used: 64.0GB
+   Walltime requested: 03:00:00            Walltime Used: 00:01:01
+   JobFS requested:    100.0GB                JobFS used: 10.0GB
+======================================================================================
+"""
 ASKED = Resources(queue="copyq", cpus=1, memory="4GB", walltime="02:00:00", jobfs="50GB")
 TASK = Task("build-x-1", "build x/1", ("python3", "it's", "{folder}/order.json"), ASKED)
 
@@ -196,6 +214,11 @@ def facts(state: str = "F", status: int | None = None, comment: str = "") -> Fac
         (None, facts("C"), "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=2.batch.", "memory"),
         (None, None, "slurmstepd: error: Exceeded job memory limit at some point.", "memory"),
         (None, facts(status=-27), "=>> PBS: job killed: mem 9437184kb exceeded limit 8388608kb", "memory"),
+        (None, facts(status=271), NCI_MEMORY + NCI_SUMMARY, "memory"),
+        (Left(9), facts(status=9), NCI_MEMORY + NCI_SUMMARY, "memory"),  # it ended a tool, and the step said so
+        (Left(130, stopped=True), facts(status=271), NCI_MEMORY, "memory"),
+        (Left(9), facts(status=9), NCI_SUMMARY, Exited(9)),
+        (None, facts(status=271), NCI_SUMMARY, "deleted"),
         (None, facts(status=-24), "", "cpus"),
         (None, facts(status=-7), "", "refused to start"),
         (None, facts(status=-20), "", "node"),

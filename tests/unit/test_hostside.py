@@ -1,9 +1,13 @@
-"""Commands that config leaves to the host, or replaces."""
+"""Commands that config leaves to the host, or replaces; folders of the host that tests may not change."""
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
+from conda_concept.settings import Site
+from conda_concept.steps.judge import protected
 from conda_concept.testing.hostside import host_commands
 
 
@@ -35,3 +39,12 @@ def test_a_command_that_is_replaced_is_a_script_that_runs(
     (result,) = host_commands(tmp_path, [], ["ssh"])
     assert result.failed == bool(words)
     assert words in result.message
+
+
+def test_no_test_may_change_what_releases_are_made_from() -> None:
+    values = {"name": "x", "root": "/g/store", "scratch": "/jobfs", "cache": "/g/cache"}
+    job = {"cpus": 1, "memory": "1GB", "walltime": "01:00:00"}
+    pbs = {"kind": "pbs", "build": job, "folder": "/g/jobs"}
+    home = () if os.geteuid() == 0 else (pwd.getpwuid(os.geteuid()).pw_dir,)
+    assert protected(Site.model_validate(values)) == ("/g/store", "/g/cache", "/jobfs", *home)
+    assert protected(Site.model_validate(values | {"executor": pbs}))[3] == "/g/jobs"

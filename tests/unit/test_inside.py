@@ -1,6 +1,7 @@
 """What runs inside an image: Python 3.9 and its standard library; what it reads there, on hand-made prefixes."""
 
 import ast
+import hashlib
 import importlib.util
 import json
 import os
@@ -93,6 +94,18 @@ def test_distributions_with_requirements_and_commands(tmp_path: Path) -> None:
     assert dist == {"name": "Thing", "version": "2.0", "requires": ["numpy>=2", "x"], "commands": {"a": "m:f"}}
 
 
+def test_what_pip_brought_is_in_its_own_list_which_may_quote(tmp_path: Path) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    info = tmp_path / SITE / "thing-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "RECORD").write_text(
+        '"thing/a, b.py",sha256=x,5\n"thing/""c"".py",,\n../../../bin/thing,sha256=y,3\n../../../../elsewhere,,\n'
+    )
+    (one,) = survey.owners(str(tmp_path))
+    assert (one.name, one.record["version"]) == ("pip:thing", "2.0")
+    assert one.files == (f"{SITE}/thing/a, b.py", f'{SITE}/thing/"c".py', "bin/thing")
+
+
 def test_a_file_of_two_packages_clashes_unless_it_is_the_same() -> None:
     def having(name: str, sha256: str) -> survey.Owner:
         return survey.Owner(
@@ -146,6 +159,17 @@ def test_a_short_file(checker: checks.Checker) -> None:
     ]
 
 
+def test_a_file_with_other_content_of_the_same_size(checker: checks.Checker) -> None:
+    good = {key: hashlib.sha256(b"abc").hexdigest() for key in ("sha256", "sha256_in_prefix")}
+    assert problems(checker, installed(checker, "share/x", b"abc", **good))["files"] == []
+    moved = installed(checker, "share/x", b"abc", prefix_placeholder="/old", **(good | {"sha256": "of the build"}))
+    assert problems(checker, moved)["files"] == []
+    for name, digest in good.items():
+        one = installed(checker, "share/x", b"abd", size_in_bytes=3, **{name: digest})
+        said = f"share/x: its content is not what the record says (sha256 {digest[:12]}…)"
+        assert problems(checker, one)["files"] == [said]
+
+
 def test_a_link_to_nowhere(checker: checks.Checker) -> None:
     one = installed(checker, "lib/x")
     Path(checker.prefix, "lib/x").unlink()
@@ -180,8 +204,12 @@ def test_bytecode_with_a_time_stamp_is_stale_in_an_image_without_times(checker: 
     assert "another time or size" in problems(checker, one)["bytecode"][0]
 
 
-def test_bytecode_whose_source_changed(checker: checks.Checker) -> None:
-    one = compiled(checker, py_compile.PycInvalidationMode.CHECKED_HASH)
+HASHED = [py_compile.PycInvalidationMode.CHECKED_HASH, py_compile.PycInvalidationMode.UNCHECKED_HASH]
+
+
+@pytest.mark.parametrize("mode", HASHED)
+def test_bytecode_whose_source_changed(checker: checks.Checker, mode: py_compile.PycInvalidationMode) -> None:
+    one = compiled(checker, mode)
     Path(checker.prefix, SITE, "x.py").write_bytes(b"a = 2\n")
     assert "another hash" in problems(checker, one)["bytecode"][0]
 
@@ -191,6 +219,14 @@ def test_bytecode_of_another_interpreter(checker: checks.Checker) -> None:
     cache = Path(importlib.util.cache_from_source(str(Path(checker.prefix, SITE, "x.py"))))
     cache.write_bytes(b"\0\0\r\n" + cache.read_bytes()[4:])
     assert "another interpreter" in problems(checker, one)["bytecode"][0]
+
+
+@pytest.mark.parametrize("length", [16, 20, -1])
+def test_bytecode_that_was_cut(checker: checks.Checker, length: int) -> None:
+    one = compiled(checker, py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    cache = Path(importlib.util.cache_from_source(str(Path(checker.prefix, SITE, "x.py"))))
+    cache.write_bytes(cache.read_bytes()[:length])
+    assert "cut or damaged" in problems(checker, one)["bytecode"][0]
 
 
 def test_missing_bytecode(checker: checks.Checker) -> None:
@@ -287,31 +323,45 @@ def test_libraries_are_found_as_the_loader_does(tmp_path: Path, finder: elf.Find
     put(tmp_path / "host" / "libhost.so")
     near = put(tmp_path / "m" / "near" / "libnear.so", "libfar.so")
     module = put(tmp_path / "m" / "x.so", "libnear.so", runpath="$ORIGIN/near")
-    lost, found = finder.missing(str(module))
-    assert lost == []
-    assert found == {
-        "libnear.so": str(near),
-        "libfar.so": str(tmp_path / "lib" / "libfar.so"),
-        "libhost.so": str(tmp_path / "host" / "libhost.so"),
-    }
+    reached = finder.reach(str(module))
+    far, host = str(tmp_path / "lib" / "libfar.so"), str(tmp_path / "host" / "libhost.so")
+    assert reached.lost == []
+    assert reached.files == [str(module), str(near), far, host]
+    assert reached.found == [
+        (str(module), "libnear.so", str(near)),
+        (str(near), "libfar.so", far),
+        (far, "libhost.so", host),
+    ]
 
 
 def test_missing_libraries_say_who_asks(tmp_path: Path, finder: elf.Finder) -> None:
     put(tmp_path / "lib" / "liba.so", "libgone.so.3")
     module = put(tmp_path / "x.so", "liba.so", "libaway.so")
-    assert finder.missing(str(module))[0] == ["libaway.so", "libgone.so.3 (for liba.so)"]
+    asking = str(tmp_path / "lib" / "liba.so")
+    assert finder.reach(str(module)).lost == [(str(module), "libaway.so"), (asking, "libgone.so.3")]
 
 
 def test_a_library_of_another_machine_is_none(tmp_path: Path, finder: elf.Finder) -> None:
     put(tmp_path / "lib" / "liba.so", machine=183)
-    assert finder.missing(str(put(tmp_path / "x.so", "liba.so")))[0] == ["liba.so"]
+    module = str(put(tmp_path / "x.so", "liba.so"))
+    assert finder.reach(module).lost == [(module, "liba.so")]
 
 
 def test_runpath_is_not_inherited(tmp_path: Path) -> None:
     python = put(tmp_path / "bin" / "python3", runpath="$ORIGIN/../lib")
     put(tmp_path / "lib" / "liba.so")
-    module = put(tmp_path / "x.so", "liba.so")
-    assert elf.Finder(str(python), system=[]).missing(str(module))[0] == ["liba.so"]
+    module = str(put(tmp_path / "x.so", "liba.so"))
+    assert elf.Finder(str(python), system=[]).reach(module).lost == [(module, "liba.so")]
+
+
+@pytest.mark.parametrize(("where", "first"), [("rpath", "own"), ("runpath", "outer")])
+def test_ld_library_path_comes_after_rpath_and_before_runpath(tmp_path: Path, where: str, first: str) -> None:
+    python = put(tmp_path / "bin" / "python3")
+    for folder in ("own", "outer"):
+        put(tmp_path / folder / "liba.so")
+    module = str(put(tmp_path / "x.so", "liba.so", **{where: "$ORIGIN/own"}))
+    found = elf.Finder(str(python), system=[], folders=[str(tmp_path / "outer")]).reach(module).found
+    assert found == [(module, "liba.so", str(tmp_path / first / "liba.so"))]
 
 
 def test_libraries_of_the_host_need_permission(tmp_path: Path, finder: elf.Finder) -> None:
@@ -320,14 +370,64 @@ def test_libraries_of_the_host_need_permission(tmp_path: Path, finder: elf.Finde
     put(tmp_path / "prefix" / "bin" / "python3")
     one = survey.Owner({"name": "thing"}, ("lib/x.so",))
     put(tmp_path / "prefix" / "lib" / "x.so", "libmpi.so.40", "libc.so.6")
-    strict, open_ = (
-        checks.Checker(str(tmp_path / "prefix"), (), folders) for folders in ((), (str(tmp_path / "host"),))
+    prefix, host = str(tmp_path / "prefix"), (str(tmp_path / "host"),)
+    strict, *open_ = (
+        checks.Checker(prefix),
+        checks.Checker(prefix, (), host),
+        checks.Checker(prefix, host_software=host),
     )
-    strict.finder = open_.finder = finder
+    for checker in (strict, *open_):
+        checker.finder = finder
     assert problems(strict, one)["libraries"] == [
         f"lib/x.so: libmpi.so.40 comes from the host ({tmp_path}/host/libmpi.so.40)"
     ]
-    assert problems(open_, one)["libraries"] == []
+    assert [problems(checker, one)["libraries"] for checker in open_] == [[], []]
+
+
+def test_what_a_package_brings_is_judged_for_what_it_asks_for_itself(tmp_path: Path, finder: elf.Finder) -> None:
+    """A tool that asks for a library of its own package, which asks for one that only the host has."""
+    put(tmp_path / "host" / "libforbidden.so")
+    prefix = tmp_path / "prefix"
+    put(prefix / "bin" / "python3")
+    put(prefix / "bin" / "tool", "libinner.so.1", rpath="$ORIGIN/../lib")
+    put(prefix / "lib" / "libinner.so.1", "libforbidden.so")
+    checker = checks.Checker(str(prefix))
+    checker.finder = finder
+    one = survey.Owner({"name": "thing"}, ("bin/tool", "lib/libinner.so.1"))
+    place = f"{tmp_path}/host/libforbidden.so"
+    assert problems(checker, one)["libraries"] == [f"lib/libinner.so.1: libforbidden.so comes from the host ({place})"]
+
+
+def test_libraries_that_ask_for_each_other_are_judged_too(tmp_path: Path, finder: elf.Finder) -> None:
+    prefix = tmp_path / "prefix"
+    put(prefix / "bin" / "python3")
+    put(prefix / "lib" / "liba.so", "libb.so", rpath="$ORIGIN")
+    put(prefix / "lib" / "libb.so", "liba.so", "libgone.so", rpath="$ORIGIN")
+    checker = checks.Checker(str(prefix))
+    checker.finder = finder
+    one = survey.Owner({"name": "thing"}, ("lib/liba.so", "lib/libb.so"))
+    assert problems(checker, one)["libraries"] == ["lib/liba.so: libgone.so is nowhere (for libb.so)"]
+
+
+def test_mpi_users_get_the_mpi_that_ld_library_path_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's loader says so (here: a word for it); and the interpreter's RPATH must not lead elsewhere."""
+    host, prefix = tmp_path / "apps" / "openmpi", tmp_path / "prefix"
+    for name in ("libmpi.so.40", "libhwloc.so.15"):
+        put(host / "lib" / name)
+    put(prefix / "lib" / "libhwloc.so.15")
+    put(prefix / "bin" / "python3", rpath="$ORIGIN/../lib")
+    user = put(prefix / "lib" / "user.so", "libmpi.so.40", "libhwloc.so.15")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{host}/lib")
+    monkeypatch.setattr(checks, "resolved", lambda _: {"libmpi.so.40": f"{host}/lib/libmpi.so.40"})
+    one = survey.Owner({"name": "thing"}, (str(user.relative_to(prefix)),))
+
+    def said() -> list[str]:
+        return problems(checks.Checker(str(prefix), host_software=(str(host),)), one)["host-libraries"]
+
+    assert said() == []
+    put(prefix / "lib" / "libmpi.so.40")
+    assert said() == [f"lib/user.so: libmpi.so.40 is {prefix}/lib/libmpi.so.40, not the host's {host}/lib/libmpi.so.40"]
+    assert "host-libraries" not in problems(checks.Checker(str(prefix)), one)
 
 
 def test_record_fields_for_the_host(tmp_path: Path) -> None:

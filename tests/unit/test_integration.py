@@ -159,6 +159,21 @@ def test_a_carried_command_must_not_hide_a_packages_own() -> None:
     assert made.scripts == {"bin/ssh", "bin/prted"}
 
 
+def test_the_hosts_commands_go_whoever_brings_them() -> None:
+    """They were left alone before: a link to one would lead nowhere, and one that is the host's already stays."""
+    twice = Owned("clash", "bin/mpirun")
+    made = planned(host_commands=["mpirun", "qsub"], owned=(*OWNED, twice))
+    assert made.removed == (("clash", ("bin/mpirun",)), ("openmpi", ("bin/mpirun",)))
+    assert planned(host_commands=["mpirun"], replace=replace(("bin/*", "{path}"))).removed == ()
+    assert planned(host_commands=["ssh", "ssh-hydro"]).removed == (
+        ("hydro", ("bin/ssh-hydro",)),
+        ("openssh", ("bin/ssh",)),
+    )
+    assert problems(host_commands=["ssh"]) == [
+        "host_commands: bin/ssh-hydro of hydro is a link to bin/ssh, which would be gone"
+    ]
+
+
 CONFIG = """\
 version: "26.11"
 remove:
@@ -174,7 +189,8 @@ replace:
       compiler: {by_needed: {GNU: [a]}}
       name: {by_needed: {GNU: [a]}}
 carry: [ssh]
-host_commands: [ssh]
+host_commands: [ssh, qsub]
+overrides: {qsub: mine.sh}
 hooks: [a.sh, a.sh]
 """
 
@@ -194,7 +210,8 @@ def test_what_is_wrong_in_a_config_is_said_with_its_line() -> None:
         "config.yml:12: the variant `compiler` is not used in any `to`",
         "config.yml:13: the variant `name` is a word of ours",
         "config.yml:14: `ssh` is in `host_commands` as well; only one of them can stand for it",
-        "config.yml:16: the hook `a.sh` is listed twice",
+        "config.yml:15: `qsub` is in `overrides` as well; only one of them can stand for it",
+        "config.yml:17: the hook `a.sh` is listed twice",
     ]
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from conda_concept.errors import InputError
 from conda_concept.model import Activation, Release, ReleaseFile
-from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files, render_launcher
+from conda_concept.render.launcher import (
+    LauncherFacts,
+    check_paths,
+    choose_probe,
+    image_files,
+    launcher_files,
+    render_launcher,
+)
 from conda_concept.render.modulefile import ModuleFacts, key_versions, render_modulefile
 from conda_concept.runtime import activation_between, base_image, base_name, inside_argv, parse_activation
 from conda_concept.settings import Config, Site
@@ -89,13 +96,23 @@ def test_nothing_is_started_on_the_way_to_exec() -> None:
     assert " | " not in re.sub(r"^[\w:-]+( \| [\w:-]+)*\)", "", body, flags=re.MULTILINE)
 
 
-def test_conda_reads_the_variables_and_the_kernel_its_command() -> None:
+def test_conda_reads_the_variables_and_jupyter_its_kernel() -> None:
     files = paths(launcher_files(make_facts()))
     assert json.loads(files["conda-meta/state"].content)["env_vars"] == {"A": f"{PREFIX}/a b", "B": "2"}
     kernel = json.loads(files["share/jupyter/kernels/demo-23.04/kernel.json"].content)
-    assert kernel["argv"][:3] == [f"{PREFIX}/bin/python3", "-m", "ipykernel_launcher"]
-    assert kernel["env"]["CONDA_PREFIX"] == PREFIX
+    assert kernel["display_name"] == "demo-23.04"
+    assert kernel["argv"][3:6] == [PREFIX, "-m", "ipykernel_launcher"]
+    # jupyter_client would expand dollar signs in variables, and fill in what is in braces in words.
+    assert "env" not in kernel
+    assert [word for word in kernel["argv"] if "{" in word] == ["{connection_file}"]
     assert f"export P={PREFIX}/p" in files["etc/conda/activate.d/conda_concept.sh"].content
+
+
+def test_the_image_has_what_its_programs_look_for() -> None:
+    facts = make_facts()
+    inside, outside = paths(image_files(facts)), paths(launcher_files(facts))
+    assert {path: outside[path] for path in inside} == inside
+    assert {"bin/mpirun", "bin/activate", "share/jupyter/kernels/demo-23.04/kernel.json"} < inside.keys()
 
 
 @pytest.mark.parametrize(
@@ -185,11 +202,11 @@ def module_facts(**site: Any) -> ModuleFacts:
 
 def test_the_modulefile_sets_what_activation_and_config_say() -> None:
     text = render_modulefile(module_facts())
-    assert f"set prefix {PREFIX}\n" in text
+    assert f"set own {PREFIX}\n" in text
     assert "prepend-path PATH $prefix/bin\n" in text
     assert "conda_concept_set B 2\n" in text
     assert f"conda_concept_set A {PREFIX}/a\\ b\n" in text
-    assert f"prepend-path P [string map [list {PREFIX} $prefix] {PREFIX}/p]\n" in text
+    assert f"prepend-path P [string map [list $own $prefix] {PREFIX}/p]\n" in text
     assert "conflict conda_concept\n" in text
     assert "clock seconds" not in text
 

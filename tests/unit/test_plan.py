@@ -5,7 +5,7 @@ import pytest
 from conda_concept.errors import NotFoundError
 from conda_concept.model import Alias, Event, Move, Release
 from conda_concept.operations import AppendEvent, Operation, SetAlias, SetModule, Standing, StoreState, WriteModulerc
-from conda_concept.plan import previous, publish, rollback
+from conda_concept.plan import previous, publish, rollback, set_modules, wanted_modulerc
 
 OLD, NEW, NEXT = (Release("a", "23.01", "0" * 8), Release("a", "23.04", "1" * 8), Release("a", "23.04", "2" * 8))
 TWO = {"a": "a-23.01", "a-23.01": "0" * 8, "b": "b-23.01", "b-23.01": "0" * 8}
@@ -25,9 +25,9 @@ def after(state: StoreState, operations: tuple[Operation, ...]) -> StoreState:
             case SetAlias(move):
                 assert aliases.get(move.alias, "") == move.before
                 aliases[move.alias] = move.after
-            case SetModule(label):
-                assert label in aliases
-                modules[label] = f"../../apps/p/envs/{label}/modulefile"
+            case SetModule(name):
+                assert name in aliases
+                modules[name] = f"../../apps/p/envs/{name}/modulefile"
             case WriteModulerc(text):
                 modulerc = text
             case AppendEvent(one):
@@ -52,10 +52,12 @@ def test_the_first_publish_makes_everything_in_order() -> None:
     operations = publish(STATE, event("publish", release=NEW), product="p", stable="a-23.04", default=None)
     assert [str(operation) for operation in operations] == [
         "alias a-23.04 -> 11111111 (new)",
-        "module a-23.04 becomes loadable",
         "alias a-unstable -> a-23.04 (new)",
         "alias a -> a-23.04 (new)",
-        ".modulerc: p/a-23.04 = a = a-unstable = default",
+        "module a becomes loadable",
+        "module a-23.04 becomes loadable",
+        "module a-unstable becomes loadable",
+        ".modulerc: p/a = default",
         "history: publish by me",
     ]
 
@@ -129,22 +131,22 @@ def test_an_alias_that_nobody_published() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aliases", "default", "line"),
+    ("aliases", "default", "loads"),
     [
-        ({"a": "a-23.01", "a-23.01": "0" * 8}, None, "module-version p/a-23.01 a default\n"),
-        (
-            {"a": "a-23.01", "a-23.01": "0" * 8, "b": "b-23.01", "b-23.01": "0" * 8},
-            None,
-            "module-version p/a-23.01 a\n",
-        ),
-        ({"a": "a-23.01", "a-23.01": "0" * 8, "b": "b-23.01", "b-23.01": "0" * 8}, "b", "p/b-23.01 b default\n"),
-        ({"a": "a-23.01", "a-unstable": "a-23.04", "a-23.01": "0" * 8}, None, "module-version p/a-23.01 a default\n"),
+        ({"a": "a-23.01", "a-23.01": "0" * 8}, None, ["p/a"]),
+        (TWO, None, []),
+        (TWO, "b", ["p/b"]),
+        (TWO, "c", []),
+        ({"a": "a-23.01", "a-unstable": "a-23.04", "a-23.01": "0" * 8}, None, ["p/a"]),
+        ({"a": "a-23.01", "b": "b-23.01", "b-23.01": "0" * 8}, "a", []),
     ],
 )
-def test_what_a_bare_product_loads(aliases: dict[str, str], default: str | None, line: str) -> None:
-    from conda_concept.plan import wanted_modulerc
-
+def test_what_a_bare_product_loads(aliases: dict[str, str], default: str | None, loads: list[str]) -> None:
     text = wanted_modulerc(aliases, product="p", default=default)
     assert text.startswith("#%Module1.0\n")
-    assert line in text
-    assert "a-23.04" not in text
+    assert [line.split()[1:] for line in text.splitlines()[2:]] == [[name, "default"] for name in loads]
+
+
+def test_a_name_that_means_nothing_is_no_module() -> None:
+    made = set_modules({"a": "a-23.01", "a-unstable": "a-23.04", "a-23.04": "0" * 8}, {}, "p")
+    assert [one.name for one in made] == ["a-23.04", "a-unstable"]

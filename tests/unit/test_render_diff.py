@@ -51,7 +51,7 @@ def test_the_comment_has_the_verdict_first_then_what_was_asked_then_risks_then_t
 
 def test_nothing_to_do_is_said_in_a_line() -> None:
     same = lock(package("a"))
-    assert "nothing changes" in comment(Heading("demo-23.04"), [diff(same, same, None, "linux-64")])
+    assert "no package changes" in comment(Heading("demo-23.04"), [diff(same, same, None, "linux-64")])
 
 
 def test_a_huge_diff_fits_and_says_at_the_top_that_it_was_cut() -> None:

@@ -1,11 +1,13 @@
 """The comments beside the diff: marker first, verdict first, and nothing of a stranger's text takes effect."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
 
-from conda_concept.github.hub import MAX_COMMENT, fitting, newest, run_facts
+from conda_concept.explain import Explanation
+from conda_concept.github.hub import MAX_COMMENT, fitting
 from conda_concept.model import Diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
@@ -30,7 +32,7 @@ def test_a_comment_has_its_marker_then_one_heading_then_the_commit(text: str) ->
     assert re.fullmatch(r"<!-- conda-concept:(diff|build|release):analysis3 -->", lines[0])
     assert lines[1].startswith("### ")
     assert sum(line.startswith("#") for line in lines) == 1
-    assert "`aaaaaaaaaaaa`" in lines[-2] or "nothing changes" in lines[1]
+    assert "`aaaaaaaaaaaa`" in lines[-2] or "no package changes" in lines[1]
 
 
 @pytest.mark.parametrize("text", COMMENTS.values(), ids=COMMENTS)
@@ -58,6 +60,18 @@ def test_the_next_step_is_what_to_type() -> None:
     assert "`channel evil`" in render.next_step(sha, ("channel evil",), trusted=True)
 
 
+def test_what_holds_whatever_the_verdict_stands_in_every_first_comment() -> None:
+    noted = replace(HEADING, notes=("said always",))
+    said = [
+        render.invalid("analysis3", ["x"], noted),
+        render.failed("analysis3", ["x"], noted),
+        render.refused("analysis3", "x", noted),
+        render.unsolvable("analysis3", noted, Explanation("x", (), (), "x")),
+        render.changes("analysis3", noted, (Diff("linux-64", (), 3, 3, 0, 0),)),
+    ]
+    assert all(text.count("> [!NOTE]\n> - said always\n\n") == 1 for text in said)
+
+
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
@@ -82,17 +96,3 @@ def test_a_comment_of_any_length_fits() -> None:
         "<!-- x -->",
         "> Shortened to fit: the end is missing here, and is in the job's summary.",
     ]
-
-
-def test_the_newest_finished_run_of_the_right_workflow_is_taken() -> None:
-    path = ".github/workflows/pull-request.yml"
-    raw = [
-        {"id": 1, "path": f"{path}@refs/heads/main", "event": "pull_request", "conclusion": "success"},
-        {"id": 3, "path": path, "event": "pull_request", "conclusion": None},
-        {"id": 2, "path": path, "event": "pull_request", "conclusion": "failure", "head_repository": None},
-        {"id": 9, "path": "x.yml", "event": "pull_request", "conclusion": "success"},
-    ]
-    found = newest([run_facts(one) for one in raw], path, "pull_request")
-    assert found is not None
-    assert (found.number, found.head_repository) == (2, "")
-    assert newest([], path, "pull_request") is None

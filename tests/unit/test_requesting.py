@@ -83,6 +83,9 @@ def test_what_is_typed_becomes_one_line(name: str, source: str, version: str, li
         ("a", PYPI, ">=1; os_name=='x'"),
         ("a", ANY_CHANNEL, "1,,2"),
         ("a", ANY_CHANNEL, "1 # x"),
+        ("a", ANY_CHANNEL, "0."),
+        ("a", PYPI, "0."),
+        ("a", PYPI, "0A"),
     ],
 )
 def test_what_is_no_name_and_no_version_is_refused(name: str, source: str, version: str) -> None:

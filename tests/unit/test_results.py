@@ -81,6 +81,49 @@ def test_a_second_run_never_makes_things_worse_or_unseen() -> None:
     assert with_second_run([result("a")], [result("a", "raises")]) == (result("a"),)
 
 
+def own(name: str, outcome: Outcome = "passed") -> TestResult:
+    return TestResult("own", name, outcome)
+
+
+def test_a_run_of_pytest_that_crashed_and_then_did_not_is_flaky_and_what_it_then_found_counts() -> None:
+    first = [own("t::one"), own("tests", "crash")]
+    second = [own("t::one"), own("t::two"), own("t::three", "fails")]
+    standings = {one.name: one.standing for one in judged(with_second_run(first, second), TestsConfig(), None)}
+    assert standings == {"t::one": "passed", "tests": "flaky", "t::two": "passed", "t::three": "new failure"}
+    crashed = judged(with_second_run(first, [own("t::one"), own("tests", "crash")]), TestsConfig(), None)
+    assert [one.name for one in crashed if one.standing == "new failure"] == ["tests"]
+
+
+def test_brackets_are_themselves() -> None:
+    """A parametrized test is named in config as it is in a comment."""
+    results = [own("test_o::test_p[a-b]", "fails"), own("test_o::test_p[b]", "fails")]
+    for pattern in ("own test_o::test_p[a-b]", "own test_o::test_p[a*]", "own test_?::test_p[a-b]"):
+        standings = [one.standing for one in judged(results, expecting(pattern), None)]
+        assert standings == ["expected failure", "new failure"]
+
+
+def test_any_failure_can_be_skipped_and_a_skip_of_what_passes_is_stale() -> None:
+    """The checks, and an environment's own tests, come out of runs of many: they are run, and not counted."""
+    skip = Expectation(test="libraries x", reason="of the driver", issue="https://example.org/1")
+    config = TestsConfig(skip=(skip, Expectation(test="own t::*", reason="later")))
+    found = judged([TestResult("libraries", "x", "library", detail="long"), own("t::one")], config, None)
+    assert [(one.title, one.standing, one.reason) for one in found] == [
+        ("libraries x", "skipped", "of the driver"),
+        ("own t::one", "passed", ""),
+    ]
+    assert [(one.expectation.test, one.why) for one in stale_expectations(found, config)] == [("own t::*", "passes")]
+
+
+def test_time_limits_that_mean_no_test_are_reported() -> None:
+    config = TestsConfig(timeouts={"import a*": 5, "own tests": 900, "import gone": 7})
+    (one,) = stale_expectations([result("abc"), own("t::one")], config)
+    assert (one.expectation.test, one.expectation.reason, one.why) == (
+        "import gone",
+        "a time limit of 7 s",
+        "matches no test",
+    )
+
+
 def test_expectations_that_no_longer_hold_are_reported() -> None:
     config = expecting("import a", "import gone", "import b")
     stale = stale_expectations([result("a"), result("b", "raises")], config)

@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conda_concept.batch import build_queue
 from conda_concept.document import SourceText
 from conda_concept.errors import InputError
 from conda_concept.looking import look
-from conda_concept.machine import Mount, parse_library, parse_modules, parse_mounts, parse_queues, parse_version
+from conda_concept.machine import (
+    Mount,
+    Scheduler,
+    parse_default,
+    parse_library,
+    parse_modules,
+    parse_mounts,
+    parse_queues,
+    parse_version,
+)
 from conda_concept.render.sitefile import site_file
 from conda_concept.settings import Site
 from conda_concept.site import read_site
@@ -52,7 +62,7 @@ def test_a_machine_with_slurm_and_user_namespaces() -> None:
     assert site.groups.users is None
     machine = look(SLURM)
     assert machine.scheduler is not None
-    assert machine.scheduler.queues == ("short", "long", "gpu")
+    assert machine.scheduler.queues == ("data", "short", "long", "gpu")
     assert "# executor:\n#   kind: pbs\n#   dialect: slurm\n" in site_file(draft(machine, Wishes()))
 
 
@@ -61,14 +71,27 @@ def test_the_executor_that_is_offered_can_be_taken(name: str) -> None:
     text = site_file(draft(look(MACHINES[name]), Wishes()))
     head, _, offered = text.partition("# executor:\n")
     taken = head + "executor:\n" + offered.replace("# ", "", 1).replace("\n# ", "\n")
-    site = read_site(SourceText("x.yml", taken), {})
-    assert site.executor.kind == "pbs"
-    assert site.executor.dialect == {"gadi": "pbspro", "slurm": "slurm"}[name]
+    executor = read_site(SourceText("x.yml", taken), {}).executor
+    assert executor.kind == "pbs"
+    assert executor.download_job is not None
+    found = (executor.dialect, executor.project, executor.build.queue, executor.build.jobfs)
+    assert found == {"gadi": ("pbspro", "w97", "normal", "50GB"), "slurm": ("slurm", None, "short", None)}[name]
+    moving = executor.download_job
+    assert (executor.download, moving.queue, moving.cpus) == ("queue", {"gadi": "copyq", "slurm": "data"}[name], 1)
+
+
+def test_a_queue_for_builds_is_never_one_that_moves_data() -> None:
+    def of(*queues: str, default: str = "") -> str:
+        return build_queue(Scheduler("PBS Pro", "1", ("qsub",), "/bin", queues, default))[0]
+
+    assert of("copyq", "express", "normal") == "normal"
+    assert of("copyq", "express", default="express") == "express"
+    assert of("copyq", "express") == of() == ""
 
 
 def test_a_machine_that_lacks_everything_says_what_is_missing() -> None:
     missing = " ".join(draft(look(BARE), Wishes()).missing)
-    for word in ("squashfs-tools", "bubblewrap", "util-linux", "a runtime", "Lmod", "user namespaces"):
+    for word in ("squashfs-tools", "bubblewrap", "Singularity", "util-linux", "a runtime", "patchelf"):
         assert word in missing
     machine = look(BARE)
     assert machine.scheduler is not None
@@ -90,9 +113,12 @@ def test_everything_assumed_is_named() -> None:
         "scratch",
         "cache",
         "groups",
+        "sandbox",
         "host_libraries",
         "node_dir",
         "squashfuse",
+        "squash",
+        "executor",
     )
 
 
@@ -127,6 +153,9 @@ def test_what_programs_say_of_themselves() -> None:
     assert parse_version("pbs_version = 2022.1.1") == "2022.1.1"
     assert parse_version("nothing") == ""
     assert parse_queues("PBS Pro", "Queue Max\n----- ---\nnormal 0\nexpress 0\n") == ("normal", "express")
+    assert parse_default("PBS Pro", "Server: x\n    default_queue = workq\n") == "workq"
+    assert parse_default("Slurm", "long\nnormal*\n") == "normal"
+    assert parse_default("Slurm", "long\n") == ""
     assert parse_queues("Slurm", "normal*\nlong\n") == ("normal", "long")
     assert parse_library("\tlibc.so.6 (libc6,x86-64) => /lib64/libc.so.6\n", "libc.so.6") == "/lib64"
     assert parse_library("", "libc.so.6") == ""

@@ -66,6 +66,27 @@ def test_entry_points_name_their_target() -> None:
     assert one.test.title == "command tool"
 
 
+def test_two_packages_targets_of_one_name_are_both_tested() -> None:
+    plain = {"version": "1", "requires": [], "commands": {"tool": "a:f"}}
+    dists = [{"name": name, **plain} for name in ("x", "same")]
+    other = {"name": "y", "version": "1", "requires": [], "commands": {"tool": "b:g"}}
+    found = planner(survey(package("x", dists=dists), package("y", dists=[other]))).commands()
+    assert {one.test.title: list(one.task["argv"])[-2:] for one in found} == {  # type: ignore[call-overload]  # words
+        "command tool": ["a", "f"],
+        "command tool (y)": ["b", "g"],
+    }
+
+
+def test_scripts_know_what_may_not_be_missing() -> None:
+    found = survey(package("a", commands=["a", "b"]), package("c", commands=["c"]), package("d"))
+    found.raw["python"]["shell"] = "/usr/bin/bash"
+    own = {name: Declared(commands=(name,)) for name in ("a", "d")}
+    first, second = Planner(found, "/p", TestsConfig(), passed=frozenset(["script d"])).scripts(own)[0]
+    assert first.task["argv"] == ["/usr/bin/bash", "-e", "-c", "a"]
+    assert first.present == frozenset("abc")
+    assert (first.ran_before, second.ran_before) == (False, True)
+
+
 def test_scripts_run_where_what_they_need_is_there() -> None:
     own = {
         "a": Declared(commands=("a --help", "test -f x")),
@@ -213,10 +234,27 @@ def test_the_lock_is_what_is_installed() -> None:
         return Package(name, version, "conda", "linux-64", url, None, None, build=build)
 
     lock = Lock((locked("a", "1.0", "0"), locked("b", "2.0", "1"), locked("gone", "1", "0")), (), ("linux-64",), ())
-    found = survey(package("a"), package("b", "2.0"), package("more"), package("pip:x"))
+    found = survey(package("a"), package("b", "2.0"), package("more"))
     (one,) = consistency.against_lock(found, lock, "linux-64")
     assert one.detail.splitlines() == [
         "gone is locked, but not installed",
         "more is installed, but not locked",
         "b is 2.0 0, the lock says 2.0 1",
+    ]
+
+
+def test_the_lock_and_what_pip_brought() -> None:
+    def wheel(name: str, version: str) -> Package:
+        return Package(name, version, "pip", "linux-64", f"https://x.example/{name}.whl", None, None)
+
+    wheels = (wheel("under-score", "1.0"), wheel("gone", "1"), wheel("other", "2.0"))
+    installed = [
+        package(f"pip:{name}", version, build="") for name, version in (("Under_Score", "1.0"), ("other", "3"))
+    ]
+    found = survey(*installed, package("pip:more", build=""))
+    (one,) = consistency.against_lock(found, Lock(wheels, (), ("linux-64",), ()), "linux-64")
+    assert one.detail.splitlines() == [
+        "pip:gone is locked, but not installed",
+        "pip:more is installed, but not locked",
+        "pip:other is 3, the lock says 2.0",
     ]

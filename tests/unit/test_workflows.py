@@ -25,7 +25,7 @@ PINS = {
 }
 WRITING = {
     "quarterly.yml": {"quarter"},
-    "report.yml": {"report"},
+    "report.yml": {"report", "settle"},
     "build.yml": {"admit", "report", "build", "settle"},
     "release.yml": {"release", "settle"},
     "package-request.yml": {"answer"},
@@ -202,6 +202,15 @@ def test_another_repository_has_the_same_events_and_gives_what_the_jobs_need(cal
         for scope, level in one["permissions"].items():
             needed[scope] = "write" if "write" in (level, needed.get(scope)) else "read"
     assert job["permissions"] == needed
+
+
+@pytest.mark.parametrize("caller", CALLERS, ids=lambda path: path.name)
+def test_a_caller_never_waits_in_a_group_of_the_file_that_it_calls(caller: Path) -> None:
+    """GitHub sees that as a deadlock and cancels the run: both evaluate their groups in the caller's context."""
+    ours = load(FOLDER / caller.name)
+    groups = [one["concurrency"]["group"] for one in (ours, *ours["jobs"].values()) if "concurrency" in one]
+    assert load(caller)["concurrency"]["group"] == f"call-{caller.stem}-${{{{ github.run_id }}}}"
+    assert not any(group.startswith(("call-", "${{")) for group in groups)
 
 
 def test_every_workflow_that_can_be_called_has_its_caller() -> None:

@@ -4,12 +4,16 @@ import argparse
 import datetime as dt
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conda_concept.commands.context import Command, Context
 from conda_concept.commands.releases import who
 from conda_concept.errors import InputError, RefusedError
 from conda_concept.render.data import plain
 from conda_concept.render.quote import fenced
+
+if TYPE_CHECKING:
+    from conda_concept.conversation import PullFacts
 
 
 def _propose_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,25 +59,31 @@ def _superseded(context: Context, arguments: argparse.Namespace, error: RefusedE
     return _nothing(context, error)
 
 
+def _subject(context: Context, arguments: argparse.Namespace) -> "PullFacts":
+    """The pull request that is named, or the one that the run in the event was made for."""
+    desk = context.desk
+    if arguments.pull_request:
+        return desk.at(arguments.pull_request, arguments.sha)
+    return desk.pull_of(desk.hub.run(desk.hub.here.awaited_run))
+
+
 def _report(context: Context, arguments: argparse.Namespace) -> int:
+    from conda_concept.conversation import MovedOnError
     from conda_concept.errors import ConcError
-    from conda_concept.github.hub import run_facts
     from conda_concept.render import answers
     from conda_concept.steps.reply import finish, point
     from conda_concept.steps.report import Report
 
     desk = context.desk
     try:
-        if arguments.pull_request:
-            pull = desk.at(arguments.pull_request, arguments.sha)
-            run = desk.hub.run(arguments.run)
-        else:
-            run = desk.hub.run(run_facts(desk.hub.here.event().get("workflow_run") or {"id": 0}).number)
-            pull = desk.pull_of(run)
+        pull = _subject(context, arguments)
     except RefusedError as error:
         return _superseded(context, arguments, error)
     try:
+        run = desk.hub.run(arguments.run or desk.hub.here.awaited_run)
         done = Report(desk, run, pull, dt.datetime.now(tz=dt.UTC), context.site_name).make()
+    except MovedOnError as error:
+        return _superseded(context, arguments, error)
     except ConcError:
         finish(desk.hub, pull.number, arguments.answer, answers.OURS)
         raise
@@ -133,7 +143,7 @@ def _settle(context: Context, arguments: argparse.Namespace) -> int:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError("--environments has to be a JSON list of names.")
     try:
-        pull = context.desk.at(arguments.pull_request, arguments.sha)
+        pull = _subject(context, arguments)
     except RefusedError as error:
         return _superseded(context, arguments, error)
     settle(context.desk, pull, tuple(names), arguments.result)

@@ -51,7 +51,8 @@ def _check(context: Context, arguments: argparse.Namespace) -> int:
 
     site = context.site
     user = ordinary_user(site.test_user)
-    ground = Ground(site, context.repository, user, context.reporter, context.environ, context.workers)
+    source = context.repository.site_source(context.site_name) if context.jobs else None
+    ground = Ground(site, context.repository, user, context.reporter, context.environ, context.workers, source)
     checked = site_check(ground, lambda: _job(context), keep=arguments.keep)
     context.emit(plain(checked) | {"wrong": checked.wrong}, checked_text(checked))
     return ToolError.exit_code if checked.wrong else 0

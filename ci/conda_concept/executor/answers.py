@@ -43,6 +43,7 @@ _STATUS: Mapping[int, Reason] = {
 _WORDS: tuple[tuple[Reason, str], ...] = (
     ("walltime", r"job killed: (?:walltime|cput) .*|.*DUE TO TIME LIMIT.*|.*walltime .* exceeded limit.*"),
     ("memory", r"job killed: v?mem .*|.*(?:memory|mem) .*exceeded limit.*|.*exceeded (?:job |step )?memory limit.*"),
+    ("memory", r".* has exceeded memory allocation on node .*"),  # NCI's own, with exit status 271
     ("memory", r".*oom[-_]kill.*|.*out of memory.*|.*cgroup mem(?:ory|sw)? limit exceeded.*"),
     ("cpus", r"job killed: ncpus .*"),
     ("disk", r".*jobfs .*exceeded.*|.*disk quota exceeded.*|.*No space left on device.*"),

@@ -267,7 +267,9 @@ class _Watch:
         folder, number, task = self._folder, self._number, self.task
         done = left is not None and left.code == 0
         if not done:
-            self._settle(lambda: self._read("scheduler") != "" or (left is not None and not left.stopped))
+            # The machine's reason stands there, if it has one; without a word of the job's it has to.
+            said, own = self._folder / "scheduler", left is not None and not left.stopped
+            self._settle(lambda: said.exists() and (own or self._read("scheduler") != ""))
             for line in self._read("scheduler").splitlines()[-30:]:
                 self.jobs.reporter.say(quoted(line))
         end = Exited(0) if done else ending(left, facts, self._read("scheduler"))

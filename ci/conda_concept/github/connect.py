@@ -79,6 +79,11 @@ class Surroundings:
             return "main"
         return str(found or "main")
 
+    @property
+    def awaited_run(self) -> int:
+        """The run whose end started this job; 0 where something else did."""
+        return int((self.event().get("workflow_run") or {}).get("id") or 0)
+
     def event(self) -> dict[str, Any]:
         """The payload that started this job; a mapping always."""
         path = Path(self.event_path)

@@ -4,7 +4,7 @@ import base64
 import io
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,11 +138,6 @@ class Hub:
         """A workflow run."""
         with asking(f"look at run {number}"):
             return run_facts(self.repository.get_workflow_run(number).raw_data)
-
-    def runs_of(self, sha: str) -> list[RunFacts]:
-        """The runs for a head, newest first."""
-        with asking(f"list the runs of {sha[:12]}"):
-            return [run_facts(one.raw_data) for one in self.repository.get_workflow_runs(head_sha=sha)]
 
     def member(self, run: int, artifact: str, name: str, limit: int) -> bytes:
         """One file of one artifact of a run, never unpacked to a disk; `InputError` where it is not what it should be.
@@ -330,9 +325,3 @@ def pull_facts(raw: "PullRequest") -> PullFacts:
 def _login(user: object) -> str:
     """Who wrote it; empty where the account is gone. An entry's `raw_data` would be one request more for each."""
     return str(getattr(user, "login", ""))
-
-
-def newest(runs: Iterable[RunFacts], path: str, event: str) -> RunFacts | None:
-    """The newest finished run of a workflow for an event."""
-    fitting_runs = [run for run in runs if run.path == path and run.event == event and run.conclusion]
-    return max(fitting_runs, key=lambda run: run.number, default=None)

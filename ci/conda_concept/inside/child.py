@@ -18,10 +18,12 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = frozenset(
     ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.utime")
 )
+#: Of these it is the second path that is new; of a rename both change.
+SECOND = frozenset(("os.link", "os.symlink"))
 LOCAL_HOSTS = frozenset(("", "localhost", "localhost.localdomain", "ip6-localhost", "::1", "0.0.0.0", "::"))  # noqa: S104 - compared with, not bound
 #: The numbers of Linux for EROFS, ENETUNREACH and EAI_AGAIN: importing errno and socket here would hide a missing one.
 EROFS, ENETUNREACH, EAI_AGAIN = 30, 101, -3
-AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+AF_UNIX, AF_INET, AF_INET6, SOCK_DGRAM = 1, 2, 10, 2
 said: "dict[str, int]" = {}
 
 
@@ -53,8 +55,13 @@ def refuse_write(path: object) -> None:
 
 def is_local_host(host: object) -> bool:
     """Loopback, any address, or this machine's own name."""
-    name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+    name = host_name(host)
     return name in LOCAL_HOSTS or name.startswith("127.") or name.split(".")[0] == os.uname().nodename.split(".")[0]
+
+
+def host_name(host: object) -> str:
+    """A host as text; nothing for none."""
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
 
 
 def refuse_network(event: str, args: "tuple[object, ...]") -> None:
@@ -64,15 +71,22 @@ def refuse_network(event: str, args: "tuple[object, ...]") -> None:
         tell("display", str(address))
     if family not in (AF_INET, AF_INET6) or not isinstance(address, tuple) or is_local_host(address[0]):
         return
-    tell("network", event.split(".")[1] + " " + ":".join(str(part) for part in address[:2]))
+    # Connecting a datagram socket sends nothing: it asks which way leads there, and often only for one's own address.
+    asks = event == "socket.connect" and int(getattr(args[0], "type", 0)) & 0xF == SOCK_DGRAM
+    tell("way" if asks else "network", event.split(".")[1] + " " + ":".join(str(part) for part in address[:2]))
     raise OSError(ENETUNREACH, "Network is unreachable (refused by the import test)")
 
 
 def refuse_lookup(host: object) -> None:
     """What a node without name service says; numbers need none."""
-    if host is None or is_local_host(host) or str(host).replace(".", "").isdigit() or ":" in str(host):
+    name = host_name(host)
+    if is_local_host(host):
+        if name not in LOCAL_HOSTS:
+            tell("self", name)  # the C library may try which of this machine's addresses can be reached
         return
-    tell("network", "look up " + str(host))
+    if name.replace(".", "").isdigit() or ":" in name:
+        return
+    tell("network", "look up " + name)
     error = getattr(sys.modules.get("socket"), "gaierror", OSError)
     raise error(EAI_AGAIN, "Temporary failure in name resolution (refused by the import test)")
 
@@ -86,10 +100,11 @@ def watch(event: str, args: "tuple[object, ...]") -> None:
         if isinstance(flags, int) and flags & WRITING:
             refuse_write(path)
         if path == "/dev/tty":
-            tell("prompt", "opens the terminal")
+            tell("terminal", "opens the terminal")
     elif event in CHANGES:
-        refuse_write(args[0])
-        if event == "os.rename":
+        if event not in SECOND:
+            refuse_write(args[0])
+        if event in SECOND or event == "os.rename":
             refuse_write(args[1])
     elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         refuse_lookup(args[0])

@@ -113,11 +113,24 @@ def system_folders() -> list[str]:
 
 
 @dataclass
+class Reached:
+    """What one file brings with it: `files` (itself first), `lost` (asking file, name), `found` (…, name, path)."""
+
+    files: list[str] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    found: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@dataclass
 class Finder:
-    """Finds libraries as the loader of one interpreter would; remembers what it has read."""
+    """Finds libraries as the loader of one interpreter would; remembers what it has read.
+
+    `folders` are those of LD_LIBRARY_PATH.
+    """
 
     executable: str
     system: list[str] = field(default_factory=system_folders)
+    folders: list[str] = field(default_factory=list)
     _read: dict[str, Elf | None] = field(default_factory=dict)
 
     def elf(self, path: str) -> Elf | None:
@@ -126,35 +139,38 @@ class Finder:
             self._read[path] = read_elf(path)
         return self._read[path]
 
-    def missing(self, path: str) -> tuple[list[str], dict[str, str]]:
-        """What a file needs: names found nowhere (with who asks), and name -> path of those found.
+    def reach(self, path: str) -> Reached:
+        """What a file needs, and what that needs, each with who asks for it.
 
-        All levels are followed. A library that an earlier one has already brought counts as found, as it does for
-        the loader (it compares names).
+        A library that an earlier one has already brought counts as found, as it does for the loader (it compares
+        names).
         """
         main = self.elf(os.path.realpath(self.executable))
         inherited = _expand(main.rpath, os.path.realpath(self.executable)) if main and not main.runpath else []
-        lost: list[str] = []
-        found: dict[str, str] = {}
+        reached = Reached()
+        places: dict[str, str | None] = {}
         todo = [(path, inherited)]
         while todo:
             asking, above = todo.pop(0)
             elf = self.elf(asking)
             if elf is None:
                 continue
+            reached.files.append(asking)
             own = [] if elf.runpath else _expand(elf.rpath, asking)
+            first = [] if elf.runpath else [*own, *above]
+            folders = [*first, *self.folders, *_expand(elf.runpath, asking), *self.system]
             for name in elf.needed:
-                if name in found or name.startswith(("ld-linux", "ld64.", "linux-vdso")):
+                if name.startswith(("ld-linux", "ld64.", "linux-vdso")):
                     continue
-                first = [] if elf.runpath else [*own, *above]
-                place = self._find(name, [*first, *_expand(elf.runpath, asking), *self.system], elf.kind, asking)
+                if name not in places:
+                    places[name] = self._find(name, folders, elf.kind, asking)
+                    todo += [(place, [*own, *above]) for place in [places[name]] if place is not None]
+                place = places[name]
                 if place is None:
-                    lost.append(name if asking == path else f"{name} (for {os.path.basename(asking)})")
-                    found[name] = ""
+                    reached.lost.append((asking, name))
                 else:
-                    found[name] = place
-                    todo.append((place, [*own, *above]))
-        return lost, {name: place for name, place in found.items() if place}
+                    reached.found.append((asking, name, place))
+        return reached
 
     def _find(self, name: str, folders: list[str], kind: tuple[int, int], asking: str) -> str | None:
         if "/" in name:

@@ -33,9 +33,11 @@ def enter(*, cut_network: bool, read_only: list[str]) -> set[str]:
     """Move this process into namespaces of its own and say what they give: "network", "read-only", or less.
 
     "network": there is no network but loopback. "read-only": nothing below these folders can be changed from here,
-    also not by a process that owns them. Where the kernel allows only the one, it is that one.
+    also not by a process that owns them; those that are not there, or cannot be seen, are passed over. Where the
+    kernel allows only the one, it is that one.
     """
-    wishes = [(cut_network, read_only), (cut_network, []), (False, read_only)]
+    closed = [folder for folder in read_only if os.path.isdir(folder)]
+    wishes = [(cut_network, closed), (cut_network, []), (False, closed)]
     for network, folders in wishes:
         if (network or folders) and _works(network, folders):
             _enter(network, folders)
@@ -63,10 +65,39 @@ def _enter(network: bool, folders: list[str]) -> None:
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
     if network:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+        _loopback()
     for folder in folders:
         _make_read_only(os.fsencode(folder))
+
+
+def _loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+
+
+def own_network() -> bool:
+    """Give this process a network of its own, which is nothing but loopback; only in a namespace that `enter` made."""
+    try:
+        _call("unshare", CLONE_NEWNET)
+        _loopback()
+    except OSError:
+        return False
+    return True
+
+
+def without_route() -> int:
+    """How often somebody in this process's network wanted to leave it: the kernel counts what finds no route."""
+    total = 0
+    for name in ("snmp", "snmp6"):
+        with contextlib.suppress(OSError), open(f"/proc/self/net/{name}", encoding="ascii") as file:
+            lines = [line.split() for line in file]
+            # IPv4 has a line of names above each line of values, IPv6 a name and a value on each line.
+            pairs = [
+                pair for head, row in zip(lines, lines[1:]) if head[0] == "Ip:" == row[0] for pair in zip(head, row)
+            ]
+            pairs += [(line[0], line[1]) for line in lines if line[0] == "Ip6OutNoRoutes"]
+            total += sum(int(value) for key, value in pairs if key.endswith("OutNoRoutes"))
+    return total
 
 
 def _make_read_only(folder: bytes) -> None:

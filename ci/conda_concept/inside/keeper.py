@@ -71,12 +71,15 @@ class Watched:
     open: set[int] = field(default_factory=set)
 
 
-def keep(work: Work, env: dict[str, str], limits: Limits, fds: tuple[int, int], scratch: str) -> None:
+def keep(
+    work: Work, env: dict[str, str], limits: Limits, fds: tuple[int, int], scratch: str, *, alone: bool = False
+) -> None:
     """Run `work` to its end or its limits and write the facts to `fds[0]`; never returns.
 
     `fds[1]` is the lifeline: when its other end closes, the probe is gone, and the test goes too. The word `FACTS`
     becomes the number of the descriptor for events, `@HOME@` in a word the test's private folder, which is also its
-    home and its place for temporary files.
+    home and its place for temporary files. `alone`: this process may have a network of its own, so that the test's
+    attempts to leave the machine can be counted.
     """
     answer, lifeline = fds
     # Whoever ends the probe's group must not end us: we are the ones who clean up.
@@ -85,10 +88,13 @@ def keep(work: Work, env: dict[str, str], limits: Limits, fds: tuple[int, int], 
     home = tempfile.mkdtemp(prefix="test-", dir=scratch)
     try:
         isolate.become_subreaper()
+        alone = alone and isolate.own_network()
         watched = _start(work, {**env, "HOME": home, "TMPDIR": home}, limits, lifeline, home)
         _watch(watched, limits)
         _end_everything(watched)
-        text = json.dumps(_facts(watched, home)).encode("ascii")
+        facts = _facts(watched, home)
+        facts["unreached"] = isolate.without_route() if alone else 0
+        text = json.dumps(facts).encode("ascii")
     except BaseException as error:  # noqa: BLE001 - the probe must hear of it, whatever it is
         text = json.dumps({"ended": "keeper", "tail": repr(error)}).encode("ascii")
     shutil.rmtree(home, ignore_errors=True)

@@ -27,8 +27,8 @@ from conda_concept.inside.survey import chosen, survey
 BEAT = 5.0
 #: How much longer than its test a keeper may take before it is given up, in seconds.
 PATIENCE = 15.0
-#: What an import must not see: displays, other interpreters' settings, batch systems' hints to start in parallel.
-HIDDEN = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "BROWSER", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+#: What an import must not see: displays and other interpreters' settings.
+HIDDEN = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 #: One test gets one core: thread pools as wide as the node would make each import slow and all of them slower.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 
@@ -51,6 +51,7 @@ class Probe:
     out: int
     running: dict[int, Running] = field(default_factory=dict)
     answered: int = 0
+    network: str = ""
 
     def say(self, **message: object) -> None:
         """One line to the host."""
@@ -65,10 +66,10 @@ class Probe:
             sys.exit("The tests run the code of packages, and so never as root: give them an ordinary user.")
         cut = not request.get("network")
         given = isolate.enter(cut_network=cut, read_only=_words(request.get("read_only")))
-        network = "open" if not cut else "namespace" if "network" in given else "hook"
+        self.network = "open" if not cut else "namespace" if "network" in given else "hook"
         self.say(
             kind="start",
-            network=network,
+            network=self.network,
             store="read-only" if "read-only" in given else "as it is",
             reaper=isolate.become_subreaper(),
             uid=os.geteuid(),
@@ -109,7 +110,8 @@ class Probe:
             for fd in (self.out, read, lifeline[1], *self.running):
                 with contextlib.suppress(OSError):
                     os.close(fd)
-            keeper.keep(self._work(task), _environment(self.request), limits, (write, lifeline[0]), scratch)
+            alone, fds = self.network == "namespace", (write, lifeline[0])
+            keeper.keep(self._work(task), _environment(self.request), limits, fds, scratch, alone=alone)
         os.close(write)
         self.running[read] = Running(task, pid, time.monotonic() + limits.seconds + PATIENCE)
 
@@ -131,6 +133,7 @@ class Probe:
             tuple(_words(request.get("foreign"))),
             tuple(_words(request.get("host_folders"))),
             _pairs(request.get("host_links")),
+            tuple(_words(request.get("host_software"))),
         )
         for owner in chosen(prefix, wanted):
             for result in checker.all_of(owner):
@@ -196,16 +199,20 @@ def _environment(request: dict[str, object]) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in HIDDEN}
     env.update(dict.fromkeys(THREADS, "1"))
     path = env.get("PATH", "/usr/bin:/bin")
+    # Without any browser webbrowser.open does nothing, and nobody would see that a package wants one.
+    env.update(BROWSER="/bin/false")
     env.update(PREFIX=prefix, CONDA_PREFIX=prefix, PATH=f"{prefix}/bin:{path}", PYTHONNOUSERSITE="1")
     return env
 
 
 def _scratch() -> str:
-    """A folder of our own, wherever there is room for one."""
+    """A folder of our own, wherever there is room for one: not in what was made read-only for the tests."""
     for parent in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):  # noqa: S108 - looked for, made unguessable
         if parent and os.path.isdir(parent) and os.access(parent, os.W_OK):
             return tempfile.mkdtemp(prefix="conda-concept-", dir=parent)
-    raise OSError("there is no folder for temporary files: bind /tmp into the container")
+    raise OSError(
+        "there is no folder for temporary files: bind /tmp into the container, and give the site another scratch"
+    )
 
 
 def main(request: dict[str, object]) -> None:

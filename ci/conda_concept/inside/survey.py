@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.machinery
 import json
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -81,7 +83,8 @@ def _pip_owners(prefix: str, owned: set[str]) -> list[Owner]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if not name.endswith(".dist-info") or f"{site}/{name}/METADATA" in owned:
             continue
-        files = [os.path.normpath(f"{site}/{line.rsplit(',', 2)[0]}") for line in lines_of(f"{folder}/{name}/RECORD")]
+        rows = csv.reader(lines_of(f"{folder}/{name}/RECORD"))
+        files = [os.path.normpath(f"{site}/{row[0]}") for row in rows if row]
         project, _, version = name[: -len(".dist-info")].partition("-")
         record: dict[str, object] = {"name": f"pip:{project}", "version": version, "build": "", "depends": []}
         found.append(
@@ -231,6 +234,7 @@ def survey(prefix: str) -> dict[str, object]:
             "files": len(owner.files),
             "modules": modules_of(owner, prefix),
             "dists": dists_of(owner, prefix),
+            "commands": [path[len("bin/") :] for path in owner.files if path.startswith("bin/")],
         }
         for owner in found
     ]
@@ -265,5 +269,6 @@ def _python(prefix: str) -> dict[str, object]:
         "prefix": sys.prefix,
         "asked": prefix,
         "uid": os.geteuid(),
+        "shell": shutil.which("bash") or "/bin/sh",
         "markers": markers,
     }

@@ -41,6 +41,7 @@ DEMO_REQUIREMENTS = (
     "numpy>=2,<3",
     "pandas>=2.2,<4",
     "pip>=24",
+    "pytest>=8",
     "scipy>=1.14,<2",
     "xarray>=2025.1,<2028",
     # Not in the environment at first; for the pull requests that the demo plays.

@@ -21,11 +21,18 @@ class Trial:
 
 
 def build_comment(
-    record: ReleaseRecord, published: ReleaseRecord | None, tests: TestReport, trial: Trial | None, *, commit: str = ""
+    record: ReleaseRecord,
+    published: ReleaseRecord | None,
+    tests: TestReport,
+    trial: Trial | None,
+    *,
+    commit: str = "",
+    waiting: bool = False,
 ) -> str:
     """The comment on a built and tested candidate: the verdict, how to try it, what failed, what it weighs.
 
-    `commit` is the one that it is about, where that is not the one that it was first built for.
+    `commit` is the one that it is about, where that is not the one that it was first built for. `waiting`: the pull
+    request changes the environment's own tests, which are code, and so run only once they are merged.
     """
     return (
         templates()
@@ -34,6 +41,7 @@ def build_comment(
             environment=record.release.environment,
             verdict=report.verdict_line(tests, markdown),
             tried=trial is not None,
+            waiting=waiting,
             module_path=trial.module_path if trial else "",
             module=trial.module if trial else "",
             report=report.comment(tests, heading=False).strip(),

@@ -6,7 +6,7 @@ at most 65,536 characters, or GitHub answers 422; the ladder of `comment` gives 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def _comment(heading: Heading, diffs: Sequence[Diff], level: Level) -> str:
     if heading.next_step:
         parts.append(heading.next_step)
     notes = [*heading.notes, *(note for diff in diffs for note in diff.notes)]
-    parts += [f"> [!NOTE]\n{_quoted(notes)}"] if notes else []
+    parts.append(noted(notes))
     for diff in diffs:
         if len(diffs) > 1:
             parts.append(f"#### {markdown(diff.platform)}")
@@ -84,7 +84,7 @@ def _comment(heading: Heading, diffs: Sequence[Diff], level: Level) -> str:
 def verdict(diffs: Sequence[Diff]) -> str:
     """Half a sentence: how much changes, and how much of it the spec itself asks for."""
     if not any(diff.changes for diff in diffs):
-        return "nothing changes"
+        return "no package changes"
     return "; ".join(
         f"{count(len(diff.changes), 'package')} {'changes' if len(diff.changes) == 1 else 'change'}, "
         f"{sum(change.demanded for change in diff.changes):,} asked for"
@@ -134,8 +134,9 @@ def _footer(heading: Heading) -> str:
     return f"<sub>{' · '.join(facts)}</sub>" if facts else ""
 
 
-def _quoted(lines: Iterable[str]) -> str:
-    return "\n".join(f"> - {markdown(line)}" for line in lines)
+def noted(lines: Sequence[str]) -> str:
+    """Sentences in a box of their own; empty where there are none."""
+    return "\n".join(["> [!NOTE]", *(f"> - {markdown(line)}" for line in lines)]) if lines else ""
 
 
 # --- a terminal -------------------------------------------------------------------------------------------------------

@@ -136,26 +136,33 @@ def launcher_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
 
     The launcher comes before its hard links; apart from those the tuple is sorted by path.
     """
-    overrides = dict(facts.overrides)
-    names = [name for name in facts.commands if name not in overrides and name not in facts.config.host_commands]
-    links = [ReleaseFile(f"bin/{name}", LAUNCHER, 0o755, "hardlink") for name in sorted({*names} - {"activate"})]
+    unlinked = {"activate", *dict(facts.overrides), *facts.config.host_commands}
+    links = [ReleaseFile(f"bin/{name}", LAUNCHER, 0o755, "hardlink") for name in sorted({*facts.commands} - unlinked)]
     own = [
-        ReleaseFile("bin/activate", _activate_script(facts), 0o644, "file"),
+        *image_files(facts),
         ReleaseFile("conda-meta/history", _history(facts), 0o644, "file"),
         ReleaseFile("conda-meta/state", _state(facts), 0o644, "file"),
-        *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
+        ReleaseFile("etc/conda/activate.d/conda_concept.sh", _hook(facts, on=True), 0o644, "file"),
     ]
-    if path_variables(facts) or _for_conda(facts)[1] or unset_variables(facts):
-        scripts = (("activate", True), ("deactivate", False))
-        own += [
-            ReleaseFile(f"etc/conda/{name}.d/conda_concept.sh", _hook(facts, on), 0o644, "file") for name, on in scripts
-        ]
-    if facts.kernel:
-        own.append(
-            ReleaseFile(f"share/jupyter/kernels/{facts.release.label}/kernel.json", _kernel(facts), 0o644, "file")
-        )
     launcher = ReleaseFile(LAUNCHER, render_launcher(facts), 0o755, "file")
     return (launcher, *links, *sorted(own, key=lambda file: file.path))
+
+
+def image_files(facts: LauncherFacts) -> tuple[ReleaseFile, ...]:
+    """What is in the image as well as beside it: a notebook, or any other program inside, finds the same as its user.
+
+    That are the scripts that stand for commands, and what enters and leaves the environment. Nothing here depends on
+    the image itself.
+    """
+    own = [
+        ReleaseFile("bin/activate", _activate_script(facts), 0o644, "file"),
+        ReleaseFile("etc/conda/deactivate.d/conda_concept.sh", _hook(facts, on=False), 0o644, "file"),
+        *(ReleaseFile(f"bin/{name}", text, 0o755, "file") for name, text in facts.overrides),
+    ]
+    if facts.kernel:
+        place = f"share/jupyter/kernels/{facts.release.label}/kernel.json"
+        own.append(ReleaseFile(place, _kernel(facts), 0o644, "file"))
+    return tuple(own)
 
 
 def environment_variables(facts: LauncherFacts) -> tuple[tuple[str, str], ...]:
@@ -210,24 +217,32 @@ def _for_conda(facts: LauncherFacts) -> tuple[list[tuple[str, str]], list[tuple[
 
 
 def _kernel(facts: LauncherFacts) -> str:
-    """A kernelspec that any Jupyter server can use; named by release, so that several live beside each other."""
-    variables = dict(environment_variables(facts)) | {"CONDA_PREFIX": facts.prefix}
+    """A kernelspec that any Jupyter server can use; named by release, so that several live beside each other.
+
+    The kernel starts in a shell that has activated its release, and left the server's. (`env` of a kernelspec can
+    neither take away a variable nor put something in front of one that may not be there, and expands dollar signs.)
+    """
+    start = '. "$0/bin/activate" && exec "$0/bin/python3" "$@"'
     spec = {
-        "argv": [f"{facts.prefix}/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": ["/bin/sh", "-c", start, facts.prefix, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": facts.release.label,
         "language": "python",
         "metadata": {"debugger": True},
-        "env": variables | {"PATH": f"{facts.prefix}/bin:${{PATH}}"},
     }
     return json.dumps(spec, indent=2, sort_keys=True) + "\n"
 
 
 def _hook(facts: LauncherFacts, on: bool) -> str:
-    """What a user's conda sources on activation and deactivation: what its `state` cannot say."""
+    """What a user's conda sources on activation and deactivation.
+
+    On activation it says what conda's own `state` cannot. On deactivation it takes all of it back, because whatever
+    enters another environment of ours sources it, too.
+    """
+    variables = _for_conda(facts)[1] if on else environment_variables(facts)
     return (
         templates()
         .get_template("hook.sh")
-        .render(paths=path_variables(facts), variables=_for_conda(facts)[1], unset=unset_variables(facts), on=on)
+        .render(paths=path_variables(facts), variables=variables, unset=unset_variables(facts), on=on)
     )
 
 

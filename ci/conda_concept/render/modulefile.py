@@ -36,7 +36,7 @@ def render_modulefile(facts: ModuleFacts) -> str:
             label=release.label,
             build_id=release.build_id,
             prefix=launcher.prefix,
-            builds=posixpath.dirname(launcher.prefix),
+            releases=posixpath.dirname(posixpath.dirname(launcher.prefix)),
             variables=environment_variables(launcher),
             paths=path_variables(launcher),
             unset=unset_variables(launcher),

@@ -8,7 +8,7 @@ from conda_concept.explain import Explanation
 from conda_concept.model import Diff
 from conda_concept.render import diff as render_diff
 from conda_concept.render import unsolvable as render_unsolvable
-from conda_concept.render.diff import Heading
+from conda_concept.render.diff import Heading, noted
 from conda_concept.render.quote import code, fenced, markdown
 
 #: What of a pull request is never taken before it is merged, by where it lies.
@@ -42,6 +42,7 @@ def invalid(name: str, problems: Sequence[str], heading: Heading) -> str:
     parts = [
         f"### ❌ {markdown(heading.label)}: {len(problems):,} {plural} in its files",
         "Correct the lines below; every push is looked at again.",
+        noted(heading.notes),
         rows,
         _footer(heading),
     ]
@@ -56,6 +57,7 @@ def failed(name: str, problems: Sequence[str], heading: Heading) -> str:
         [
             f"### ⏸️ {markdown(heading.label)}: not looked at yet, because something failed on our side",
             "**Nothing is wrong with your change.** A comment `/relock` tries again, and so does the next push.",
+            noted(heading.notes),
             _folded("What happened", "\n".join(problems)),
             _footer(heading),
         ],
@@ -70,6 +72,7 @@ def refused(name: str, why: str, heading: Heading) -> str:
         [
             f"### ⛔ {markdown(heading.label)}: the lock of this run is refused",
             "Nothing of it is built. A comment `/relock` computes it again from `environment.yml`.",
+            noted(heading.notes),
             _folded("Why", why),
             _footer(heading),
         ],
@@ -147,6 +150,14 @@ def next_step(sha: str, widened: Sequence[str], *, trusted: bool) -> str:
     if trusted:
         return "**Next:** it is being built and tested; a second comment will say how to try it."
     return f"**Next:** a maintainer can start the build with a comment `/build {sha}`"
+
+
+def after_the_merge() -> str:
+    """What happens next where nothing of a pull request can be built before it is merged."""
+    return (
+        "**Next:** there is nothing to build before the merge, because what changes here is taken from the main branch "
+        "only. After the merge it is built with the same packages if anything in it differs, tested, and published."
+    )
 
 
 def machinery(paths: Sequence[str]) -> tuple[str, ...]:

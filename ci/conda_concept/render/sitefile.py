@@ -2,6 +2,7 @@
 
 import textwrap
 
+from conda_concept.batch import Offered
 from conda_concept.machine import FileSystem, Machine
 from conda_concept.siting import Draft, Setting, Value, free
 
@@ -17,7 +18,7 @@ def site_file(draft: Draft) -> str:
     if draft.missing:
         parts.append("".join(_comment(line, first="# missing: ", rest="#   ") for line in draft.missing))
     parts += [_setting(setting) for setting in draft.settings]
-    return "\n".join([*parts, _executor(draft.machine)])
+    return "\n".join([*parts, _executor(draft)])
 
 
 def about(machine: Machine) -> tuple[str, ...]:
@@ -55,19 +56,25 @@ def _disk(one: FileSystem) -> str:
     return f"{one.mount.path}: {one.mount.type}, {kind}{', writable' if one.writable else ''}, {free(one)[:-1]}"
 
 
-def _executor(machine: Machine) -> str:
+def _executor(draft: Draft) -> str:
     """How builds are run. Never switched on by us: queues, sizes and projects are for people to choose."""
-    one = machine.scheduler
+    one = draft.machine.scheduler
     if one is None:
         return _comment("found: no scheduler, so builds and tests run in place, as they do without an `executor:`.")
-    queue = f"queue: {_scalar(one.queues[0])}, " if one.queues else ""
-    dialect = "  dialect: slurm\n" if one.kind == "Slurm" else ""
-    words = f"Builds and tests run in place. found: {one.kind}; to let them be its jobs (ci/README.md), look at this:\n"
-    lines = (
-        f"executor:\n  kind: pbs\n{dialect}  bin: {_scalar(one.folder)}\n"
-        f'  build: {{{queue}cpus: 4, memory: 16GB, walltime: "04:00:00"}}'
-    )
-    return _comment(words) + "".join(f"# {line}\n" for line in lines.splitlines())
+    words = f"Builds and tests run in place. found: {one.kind}; to let them be its jobs (ci/README.md), look at this:"
+    return _comment(words) + "# executor:\n" + "".join(_offered(line) for line in draft.executor)
+
+
+def _offered(line: Offered) -> str:
+    words = _comment(line.why, first="#   # ", rest="#   # ") if line.why else ""
+    match line.value:
+        case None:
+            return words
+        case str() | int():
+            return f"{words}#   {line.key}: {_scalar(line.value)}\n"
+        case _:
+            pairs = ", ".join(f"{key}: {_scalar(item)}" for key, item in line.value.items())
+            return f"{words}#   {line.key}: {{{pairs}}}\n"
 
 
 def _setting(setting: Setting) -> str:

@@ -3,7 +3,7 @@
 import json
 
 from conda_concept.explain import Explanation
-from conda_concept.render.diff import Heading
+from conda_concept.render.diff import Heading, noted
 from conda_concept.render.quote import code, markdown
 
 #: The solver's text can be long; what matters of it stands at its start.
@@ -13,6 +13,8 @@ SOLVER_TEXT = 20_000
 def comment(heading: Heading, explanation: Explanation) -> str:
     """The comment for a spec without a solution: the cause, where it was asked for, what would work."""
     parts = [f"### {markdown(heading.label)}: cannot be solved", ticked(_sentence(explanation.cause))]
+    if heading.notes:
+        parts.append(noted(heading.notes))
     if explanation.culprits:
         rows = "\n".join(f"- {code(request.text)} in {code(str(request.place))}" for request in explanation.culprits)
         parts.append(f"**Asked for**\n\n{rows}")

@@ -16,6 +16,9 @@ from conda_concept.repository import Repository
 from conda_concept.settings import Config
 from conda_concept.spec import read_spec
 
+#: The status where a job of ours ended before it could say more.
+UNFINISHED = "Not your change: our job did not finish. It can be run again."
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

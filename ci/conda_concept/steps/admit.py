@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conda_concept.conversation import (
-    PROPOSING,
     Asked,
     BuildIt,
     Explain,
@@ -17,10 +16,10 @@ from conda_concept.conversation import (
     first_line,
     may_build,
     parse_command,
+    shown_runs,
     still,
 )
 from conda_concept.errors import ConcError, InputError, NetworkError, NotFoundError, RefusedError
-from conda_concept.github.hub import newest
 from conda_concept.lockfile import loads as read_lock
 from conda_concept.render import answers
 from conda_concept.steps.accept import Desk
@@ -31,6 +30,7 @@ from conda_concept.steps.why import why, why_text
 class Admitted:
     """What the jobs behind the guard do: `build` these environments, or `propose` anew, or nothing.
 
+    `base` is the branch that the pull request is to be merged into.
     `answer` is the comment that asked for it (0: none did); whoever does it has the last word in its answer. `reason`
     says why nothing is done where nobody asked.
     """
@@ -38,6 +38,7 @@ class Admitted:
     action: str
     pull: int
     sha: str
+    base: str = ""
     run: int = 0
     environments: tuple[str, ...] = ()
     package: str = ""
@@ -51,6 +52,7 @@ class Admitted:
             "action": self.action,
             "pull_request": str(self.pull),
             "sha": self.sha,
+            "base": self.base,
             "run": str(self.run),
             "environments": json.dumps(list(self.environments)),
             "package": self.package,
@@ -87,7 +89,7 @@ def _dispatched(desk: Desk, inputs: Mapping[str, Any]) -> Admitted:
     if state == "success" or solved:  # whoever starts a run looks afterwards, so that it may be started twice
         return replace(NOTHING, reason="another run was quicker: that is done already")
     if run == SOLVE_FIRST:
-        return Admitted("propose", pull.number, pull.head_sha)
+        return Admitted("propose", pull.number, pull.head_sha, pull.base_branch)
     try:
         return _build(desk, pull, desk.hub.run(int(run)))
     except ConcError:
@@ -135,22 +137,26 @@ def _answer(desk: Desk, pull: PullFacts, command: BuildIt | Relock | Explain) ->
     match command:
         case BuildIt(sha):
             still(pull, sha)
-            admitted = _build(desk, pull, _run_with_proposal(desk, pull))
+            admitted = _build(desk, pull, _shown(desk, pull))
             return admitted, answers.working("It is being built and tested", run)
         case Relock(package):
-            admitted = Admitted("propose", pull.number, pull.head_sha, package=package)
+            admitted = Admitted("propose", pull.number, pull.head_sha, pull.base_branch, package=package)
             return admitted, answers.working("It is being solved again", run)
         case Explain(package):
             return NOTHING, answers.explained(package, _explanation(desk, pull, package), pull.head_sha)
 
 
-def _run_with_proposal(desk: Desk, pull: PullFacts) -> RunFacts:
-    found = newest(desk.hub.runs_of(pull.head_sha), PROPOSING, "pull_request")
-    if found is None:
+def _shown(desk: Desk, pull: PullFacts) -> RunFacts:
+    """The run with the proposal that our comments show, whoever made it: what is built is what people have read."""
+    runs = shown_runs(desk.hub.comments(pull.number), pull.head_sha, desk.hub.here.bot)
+    if not runs:
         raise NotFoundError(
-            f"nothing is computed for commit {pull.head_sha[:12]} yet.", hint="Wait a minute, or comment `/relock`."
+            f"no comment here says yet what commit {pull.head_sha[:12]} would change.",
+            hint="Wait a minute, or comment `/relock`.",
         )
-    return found
+    if len(runs) > 1:
+        raise RefusedError("the comments here come from different runs.", hint="Comment `/relock` first.")
+    return desk.hub.run(min(runs))
 
 
 def _build(desk: Desk, pull: PullFacts, run: RunFacts) -> Admitted:
@@ -159,11 +165,11 @@ def _build(desk: Desk, pull: PullFacts, run: RunFacts) -> Admitted:
     if not names or len(names) != len(proposal.parts):
         raise RefusedError("not every environment of this pull request is solved; there is nothing to build yet.")
     desk.hub.status(pull.head_sha, "pending", "Being built and tested.")
-    return Admitted("build", pull.number, pull.head_sha, run.number, names)
+    return Admitted("build", pull.number, pull.head_sha, pull.base_branch, run.number, names)
 
 
 def _explanation(desk: Desk, pull: PullFacts, package: str) -> str:
-    proposal = desk.proposal(_run_with_proposal(desk, pull), pull)
+    proposal = desk.proposal(_shown(desk, pull), pull)
     said = []
     for part in proposal.parts:
         if part.outcome != "solved":

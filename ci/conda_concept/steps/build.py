@@ -6,27 +6,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conda_concept import __version__
-from conda_concept.assembly import Assembled, Assembler
-from conda_concept.download import check_space
+from conda_concept.assembly import Assembled, Assembler, Own
 from conda_concept.errors import InputError
 from conda_concept.identity import build_id, spec_digest
 from conda_concept.lockfile import digest
 from conda_concept.model import ImageFact, Lock, Package, Release, ReleaseRecord, Source, Spec
 from conda_concept.progress import Reporter
 from conda_concept.render.carry import carried_scripts, host_scripts
-from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, launcher_files
+from conda_concept.render.launcher import LauncherFacts, check_paths, choose_probe, image_files, launcher_files
 from conda_concept.render.modulefile import ModuleFacts, render_modulefile
 from conda_concept.render.quote import TEMPLATES
 from conda_concept.runtime import base_image, base_name, ensure_base
+from conda_concept.space import Demand
 from conda_concept.store import AlreadyThere, Store
 from conda_concept.store.door import explained
 from conda_concept.store.permissions import settle
 from conda_concept.store.staging import Staged, apply_tree
-
-#: An installed tree is about three times its archives, an image about half of the tree; both are there at once.
-_TREE_PER_ARCHIVE, _IMAGE_PER_ARCHIVE = 4.0, 2.0
-#: Launchers, lock, modulefile, record and their folders.
-_INODES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +90,16 @@ def build(order: Order, store: Store, assembler: Assembler, *, replace: bool = F
     """
     release = release_of(order, store)
     reporter = assembler.reporter
-    check_paths(_facts(order, store, release))
+    facts = _facts(order, store, release)
+    check_paths(facts)
     with store.stage(release, again=replace and _is_damaged(release, store, reporter)) as staged:
         if isinstance(staged, AlreadyThere):
             reporter.say(f"{release} is there already: nothing to build")
             return Built(staged.record, already=True)
-        archives = sum(package.size or 0 for package in order.packages)
-        store.check_space(int(archives * _IMAGE_PER_ARCHIVE), _INODES, f"build {release}")
-        assembler.check_scratch(int(archives * (_TREE_PER_ARCHIVE + _IMAGE_PER_ARCHIVE)))
-        check_space(order.packages, assembler.cache)
-        assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks)
+        demand = Demand.of(order.packages)
+        store.check_space(demand.root.size, demand.root.inodes, f"build {release}")
+        assembler.check_scratch(demand.scratch, f"build {release}")
+        assembled = assembler.assembled(order.spec, order.packages, staged.prefix, order.hooks, _inside(facts))
         with assembled as made, reporter.step("stage"):
             with reporter.bar("copying the image") as bar:
                 copied = staged.image(made.image, lambda done, total: bar.update(done=done, total=total))
@@ -118,6 +113,11 @@ def build(order: Order, store: Store, assembler: Assembler, *, replace: bool = F
             record = _record(order, store, release, image, made)
             _write(order, store, staged, made, record)
             return Built(staged.finish(record), already=False)
+
+
+def _inside(facts: LauncherFacts) -> Own:
+    """What of a release's own files is in its image."""
+    return lambda activation: image_files(replace(facts, activation=activation))
 
 
 def _is_damaged(release: Release, store: Store, reporter: Reporter) -> bool:
@@ -161,6 +161,7 @@ def _facts(order: Order, store: Store, release: Release) -> LauncherFacts:
         site=store.site,
         config=order.spec.config,
         overrides=order.overrides,
+        kernel=any(package.name == "ipykernel" for package in order.packages),
     )
 
 
@@ -191,7 +192,6 @@ def _write(order: Order, store: Store, staged: Staged, made: Assembled, record: 
         commands=made.commands,
         base=str(container_base(store)),
         activation=made.activation,
-        kernel=made.has_kernel,
         overrides=_scripts(order, store, made, record.prefix),
     )
     for file in launcher_files(facts):

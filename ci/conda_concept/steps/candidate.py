@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conda_concept.conversation import PullFacts, RunFacts, Said, asked_by, marker, ours
+from conda_concept.conversation import PullFacts, RunFacts, Said, asked_by, is_about, marker, ours
 from conda_concept.errors import BuildError, ConcError, GateError, InputError, RefusedError
 from conda_concept.lockfile import digest
 from conda_concept.model import Lock, Release, ReleaseRecord, Source, Spec
@@ -12,7 +12,7 @@ from conda_concept.render import comments, report
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
 from conda_concept.run import CommandError
-from conda_concept.steps.accept import Desk
+from conda_concept.steps.accept import UNFINISHED, Desk
 from conda_concept.steps.build import Order
 from conda_concept.steps.edges import Edges
 from conda_concept.steps.judge import published
@@ -81,12 +81,18 @@ class Candidate:
             judged.report,
             trial,
             commit=self.pull.head_sha,
+            waiting=self._own_tests_wait(),
         )
         self._say(text)
         if not judged.report.passed:
             self.desk.hub.status(self.pull.head_sha, "failure", f"{self.name} is built, but its tests say no.")
             raise GateError(report.verdict_line(judged.report))
         return built.record
+
+    def _own_tests_wait(self) -> bool:
+        """Whether the pull request changes the environment's own tests, which do not run before it is merged."""
+        folder = f"environments/{self.name}/tests/"
+        return any(path.startswith(folder) for path in self.desk.hub.changed_files(self.pull.number))
 
     def _expose(self, release: Release) -> comments.Trial:
         state = self.edges.store.reader.state()
@@ -128,7 +134,7 @@ def settle(desk: Desk, pull: PullFacts, names: tuple[str, ...], result: str) -> 
     """The last word on all builds of a commit: `result` is GitHub's word on the job matrix.
 
     A runner that died, or that never came, has said nothing: then the comments say so, as a failure of ours. No names
-    at all are a guard that did not come to an end.
+    at all are a guard or a report that did not come to an end, whose own words stay where it could still say why.
     """
     hub = desk.hub
     if result == "success":
@@ -141,13 +147,15 @@ def settle(desk: Desk, pull: PullFacts, names: tuple[str, ...], result: str) -> 
         again = f"A maintainer can start it again with a comment `/build {pull.head_sha}`"
         words = render.unfinished(name, f"the job ended: {result}", heading, again=again)
         hub.say(pull.number, marker("build", name), words)
-    if silent or not names or result == "cancelled":
+    if silent or (names and result == "cancelled"):
         hub.status(pull.head_sha, "error", "Not your change: the build did not finish on our side.")
+    elif not names and hub.status_of(pull.head_sha)[0] not in ("error", "failure"):
+        hub.status(pull.head_sha, "error", UNFINISHED)
 
 
 def _heard(comment: Said | None, name: str, pull: PullFacts) -> bool:
     """Whether a build has said how it ended: there is a comment about this commit, and it is not that it began."""
-    if comment is None or f"`{pull.head_sha[:12]}`" not in comment.body.rpartition("<sub>")[2]:
+    if comment is None or not is_about(comment.body, pull.head_sha):
         return False
     began = render.started(name, Heading(name, commit=pull.head_sha)).split("\n")[1]
     return comment.body.replace("\r\n", "\n").split("\n")[1] != began

@@ -71,7 +71,6 @@ def _retiring(store: Store, configs: Mapping[str, Config] | None) -> Retiring:
         configs=configs or {},
         today=store.now().astimezone(zone(store.site.time_zone)).date(),
         product=store.layout.product,
-        default=store.site.default_environment,
     )
 
 

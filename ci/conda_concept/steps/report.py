@@ -1,10 +1,22 @@
 """report: check what the untrusted job computed, say it in the pull request, start the build where that is right."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from conda_concept.conversation import PullFacts, RunFacts, asked_by, asked_by_us, marker, may_build, ours, superseded
+from conda_concept.conversation import (
+    MovedOnError,
+    PullFacts,
+    RunFacts,
+    all_ours,
+    asked_by,
+    asked_by_us,
+    is_about,
+    marker,
+    may_build,
+    superseded,
+    with_run,
+)
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.matrix import touched
@@ -12,8 +24,12 @@ from conda_concept.proposal import Part, Proposal
 from conda_concept.render import diff as render_diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
-from conda_concept.steps.accept import Desk, line
+from conda_concept.steps.accept import UNFINISHED, Desk, line
 from conda_concept.steps.diff import compare
+
+#: Reasons why an environment is touched after which it is built before the merge. All else (a site file, templates,
+#: hooks) is main's until then, and such a build would be what is published already; of tests, the build's comment says.
+_BUILT = frozenset({"spec", "config", "lock", "tests"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +59,69 @@ class Report:
     workflow: str = "build.yml"
 
     def make(self) -> Reported:
-        """Comment on every environment, set the status, start the build."""
+        """Comment on every environment, set the status, start the build.
+
+        Whatever ends this early is in the status before it is raised: people look there, and not into a job's log.
+        `MovedOnError` alone says nothing, because a newer commit has a run of its own.
+        """
         hub, pull = self.desk.hub, self.pull
         try:
             proposal = self.desk.proposal(self.run, pull)
+            paths = hub.changed_files(pull.number)
+            touched_here = self._touched(proposal, paths)
         except NotFoundError:
             # The job ended before it had anything to say: a runner, the network, a defect of ours.
-            hub.status(pull.head_sha, "error", "Not your change: our job did not finish. It can be run again.")
+            hub.status(pull.head_sha, "error", UNFINISHED)
             return Reported(pull, (), building=False)
-        except (InputError, IntegrityError):
+        except (InputError, IntegrityError, RefusedError):
             hub.status(pull.head_sha, "error", "The data of this run is not what our job writes: nothing was used.")
             raise
-        paths = hub.changed_files(pull.number)
-        self._refuse_less(proposal, paths)
-        if not proposal.parts:
-            hub.status(pull.head_sha, "success", "No environment is touched.")
-            return Reported(pull, (), building=False, untouched=True)
-        trusted = asked_by_us(pull, hub.here.bot) or may_build(hub.permission(asked_by(pull, hub.here.bot)))
-        machinery = render.machinery(paths)
-        said = [self._say(part, proposal, machinery, trusted=trusted) for part in proposal.parts]
-        building = trusted and all(one.ready for one in said)
+        except ConcError:
+            hub.status(pull.head_sha, "error", UNFINISHED)
+            raise
+        try:
+            trusted = self._is_trusted()
+            context = _Context(proposal, render.machinery(paths), touched_here, trusted)
+            said = [self._say(part, context) for part in proposal.parts]
+            self._supersede(frozenset(part.name for part in proposal.parts))
+        except MovedOnError:
+            raise
+        except ConcError:
+            hub.status(pull.head_sha, "error", UNFINISHED)
+            raise
+        verdicts = {one.verdict for one in said}
+        building = trusted and "solved" in verdicts and verdicts <= {"solved", "later"}
         self._settle(said, building=building)
-        verdicts = tuple((one.name, one.verdict) for one in said)
-        return Reported(pull, verdicts, building=building, tables=tuple(one.table for one in said if one.table))
+        return Reported(
+            pull,
+            tuple((one.name, one.verdict) for one in said),
+            building=building,
+            tables=tuple(one.table for one in said if one.table),
+            untouched=not said,
+        )
 
-    def _refuse_less(self, proposal: Proposal, paths: Sequence[str]) -> None:
-        """`RefusedError` where the data leaves out what is touched: silence must not pass the required status."""
-        hub, sha = self.desk.hub, self.pull.head_sha
+    def _is_trusted(self) -> bool:
+        """Whether this is built unasked: nobody can change what it comes from but people who may start a build."""
+        hub, pull = self.desk.hub, self.pull
+        if asked_by_us(pull, hub.here.bot):
+            return True
+        return pull.from_its_author and may_build(hub.permission(asked_by(pull, hub.here.bot)))
+
+    def _touched(self, proposal: Proposal, paths: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The environments that the pull request touches, with the reasons; `RefusedError` where the data has others.
+
+        What is left out would pass the required status in silence; what is too much would be built unasked.
+        """
         folders = {path.split("/")[1] for path in paths if path.startswith("environments/") and path.count("/") > 1}
         names = sorted({*self.desk.main.environments(), *folders})
-        for item in touched(paths, names, self.site):
-            if proposal.part(item.environment) is None and self._there(item.environment):
-                hub.status(sha, "error", "The data of this run is not what our job writes: nothing was used.")
-                raise RefusedError(
-                    f"{item.environment} is touched, and the data of run {self.run.number} leaves it out."
-                )
+        found = {item.environment: frozenset(item.reasons) for item in touched(paths, names, self.site)}
+        for name in found:
+            if proposal.part(name) is None and self._there(name):
+                raise RefusedError(f"{name} is touched, and the data of run {self.run.number} leaves it out.")
+        for part in proposal.parts:
+            if part.name not in found:
+                raise RefusedError(f"{part.name} is not touched, and is in the data of run {self.run.number}.")
+        return found
 
     def _there(self, name: str) -> bool:
         try:
@@ -86,23 +130,26 @@ class Report:
             return "is missing" not in error.message
         return True
 
-    def _say(self, part: Part, proposal: Proposal, machinery: Sequence[str], *, trusted: bool) -> "_Spoken":
-        spoken = self._words(part, proposal, machinery, trusted=trusted)
+    def _say(self, part: Part, context: "_Context") -> "_Spoken":
+        spoken = self._words(part, context)
         hub, pull = self.desk.hub, self.pull
         self.desk.at(pull.number, pull.head_sha)  # stops here if the head has moved
-        hub.say(pull.number, marker("diff", part.name), spoken.text)
-        self._supersede(part.name)
+        hub.say(pull.number, marker("diff", part.name), with_run(spoken.text, self.run.number))
         return spoken
 
-    def _supersede(self, name: str) -> None:
-        """What was built before this commit is not wrong, it is about another one."""
-        hub, mark = self.desk.hub, marker("build", name)
-        before = ours(hub.comments(self.pull.number), mark, hub.here.bot)
-        if before is not None and f"`{self.pull.head_sha[:12]}`" not in before.body.rpartition("<sub>")[2]:
-            hub.say(self.pull.number, mark, superseded(before.body, self.pull.head_sha), only_update=True)
+    def _supersede(self, names: frozenset[str]) -> None:
+        """What was said before this commit is not wrong, it is about another one; `names` have a new diff by now."""
+        hub, pull = self.desk.hub, self.pull
+        self.desk.at(pull.number, pull.head_sha)
+        for (key, name), comment in all_ours(hub.comments(pull.number), hub.here.bot).items():
+            current = name in names and (key == "diff" or is_about(comment.body, pull.head_sha))
+            if key in ("diff", "build") and not current:
+                words = superseded(comment.body, pull.head_sha, touched=name in names)
+                hub.say(pull.number, marker(key, name), words, only_update=True)
 
-    def _words(self, part: Part, proposal: Proposal, machinery: Sequence[str], *, trusted: bool) -> "_Spoken":
-        heading = self._heading(part, proposal)
+    def _words(self, part: Part, context: "_Context") -> "_Spoken":
+        proposal = context.proposal
+        heading = replace(self._heading(part, proposal), notes=context.machinery)
         if part.outcome == "failed":
             return _Spoken(part.name, "failed", render.failed(part.name, part.problems, heading))
         try:
@@ -120,8 +167,11 @@ class Report:
         except IntegrityError as error:
             return _Spoken(part.name, "refused", render.refused(part.name, str(error), heading))
         diffs = compare(accepted.before, accepted.lock, spec, self.now)
-        step = render.next_step(self.pull.head_sha, accepted.widened, trusted=trusted)
-        notes = (*part.notes, *machinery, *self._behind(part.name, proposal))
+        notes = (*part.notes, *context.machinery, *self._behind(part.name, proposal))
+        if not context.touched[part.name] & _BUILT and not any(diff.changes for diff in diffs):
+            heading = replace(heading, next_step=render.after_the_merge(), notes=notes)
+            return _Spoken(part.name, "later", render.changes(part.name, heading, diffs))
+        step = render.next_step(self.pull.head_sha, accepted.widened, trusted=context.trusted)
         text = render.changes(part.name, replace(heading, next_step=step, notes=notes), diffs)
         verdict = "widened" if accepted.widened else "solved"
         return _Spoken(part.name, verdict, text, render_diff.text(heading, diffs))
@@ -147,7 +197,11 @@ class Report:
     def _settle(self, said: "Sequence[_Spoken]", *, building: bool) -> None:
         hub, sha = self.desk.hub, self.pull.head_sha
         verdicts = {one.verdict for one in said}
-        if building:
+        if not verdicts:
+            hub.status(sha, "success", "No environment is touched.")
+        elif verdicts == {"later"}:
+            hub.status(sha, "success", "No package changes; what else changes is built and tested after the merge.")
+        elif building:
             inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
             hub.status(sha, "pending", "Solved; being built and tested.")
             try:
@@ -168,12 +222,20 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class _Context:
+    """What holds for all parts: the data, a sentence about machinery, why each environment is touched, trust."""
+
+    proposal: Proposal
+    machinery: tuple[str, ...]
+    touched: Mapping[str, frozenset[str]]
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Spoken:
+    """A comment and its verdict: failed, invalid, unsolvable, refused, widened, solved, or `later`: after the merge."""
+
     name: str
     verdict: str
     text: str
     table: str = ""
-
-    @property
-    def ready(self) -> bool:
-        return self.verdict == "solved"

@@ -29,8 +29,9 @@ class Proposed:
     @property
     def assumed(self) -> tuple[str, ...]:
         """The settings that somebody has to look at."""
-        marked = (setting for setting in self.draft.settings if any(word.startswith("assumed") for word in setting.why))
-        return tuple(setting.key for setting in marked)
+        marked = (setting for setting in self.draft.settings if any("assumed:" in word for word in setting.why))
+        offered = any("assumed" in line.why for line in self.draft.executor)
+        return (*(setting.key for setting in marked), *(("executor",) if offered else ()))
 
 
 def propose(host: Host, wishes: Wishes) -> Proposed:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,10 +32,11 @@ class Subject:
 
     `own_tests` are the environment's own test files (path below its `tests/` -> text), `declared` what packages say
     about themselves (from the build), `foreign` strings that must not be left in files (the staging folder),
-    `host_folders` where libraries of the host may come from beside glibc's, `host_commands` and `overrides` the
-    commands that config leaves to the host or replaces by scripts. `protected` are folders that no test may change
-    though its user could: the store, for whoever owns it (the prefix always is one). `mpi_run` starts ranks.
-    `integration` is how the image was fitted to its host.
+    `host_folders` where libraries of the host may come from beside glibc's, `host_software` the host's software that
+    stands in for packages (an MPI), `host_commands` and `overrides` the commands that config leaves to the host or
+    replaces by scripts. `protected` are folders that no test may change though its user could: the store and what
+    releases are made from, for whoever owns them (the prefix always is one). `mpi_run` starts ranks. `integration` is
+    how the image was fitted to its host.
     """
 
     release: str
@@ -47,6 +48,7 @@ class Subject:
     own_tests: Mapping[str, str] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
     host_folders: tuple[str, ...] = ()
+    host_software: tuple[str, ...] = ()
     host_commands: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
@@ -80,32 +82,32 @@ def test(
         {
             "foreign": subject.foreign,
             "host_folders": subject.host_folders,
+            "host_software": subject.host_software,
             "read_only": [subject.interpreter.prefix, *subject.protected],
             "removed": [path for _, paths in made.removed for path in paths if path not in made.scripts],
             "host_links": {link.path: link.target for link in made.replaced if link.path not in made.scripts},
         },
     )
-    results: list[TestResult] = []
+    campaign = _Campaign(subject, config, session, published.results if published else ())
     facts: tuple[tuple[str, str], ...] = ()
     try:
         raw, start = take_survey(subject.interpreter, session.request)
         facts = _facts(raw, start, resources)
-        campaign = _Campaign(subject, config, session, published.results if published else ())
-        results = campaign.run(Survey(raw), resources, reporter)
+        campaign.run(Survey(raw), resources, reporter)
     except GateError as error:
         session.problems.append(str(error))
     except KeyboardInterrupt:
         session.interrupted = True
-    seconds = time.monotonic() - started
+    results = judged(campaign.results, config, published.results if published else None)
     report = TestReport(
         release=subject.release,
         image_sha256=subject.image_sha256,
-        results=judged(results, config, published.results if published else None),
+        results=results,
         stale=stale_expectations(results, config),
         baseline=published.release if published else "",
         problems=tuple(session.problems),
         facts=facts,
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         cores=session.cpu / session.seconds if session.seconds else 0.0,
         complete=not session.interrupted and not session.problems,
     )
@@ -141,47 +143,62 @@ def _facts(raw: Mapping[str, object], start: Mapping[str, object], resources: Re
 
 @dataclass(frozen=True, slots=True)
 class _Campaign:
-    """Everything that is tested about one subject."""
+    """Everything that is tested about one subject; `results` grow, so that an interrupt leaves what there is."""
 
     subject: Subject
     config: TestsConfig
     session: Session
     published: tuple[TestResult, ...]
+    results: list[TestResult] = field(default_factory=list)
 
-    def run(self, survey: Survey, resources: Resources, reporter: Reporter) -> list[TestResult]:
-        """All results, those that failed anew tried twice."""
-        main, own, results = self._plan(survey, resources)
-        results += self._consistency(survey)
+    def run(self, survey: Survey, resources: Resources, reporter: Reporter) -> None:
+        """Run everything, and what failed anew twice."""
+        main, own, decided = self._plan(survey, resources)
+        self._keep([*decided, *self._consistency(survey)])
         with reporter.step(f"run {len(main) + len(own)} tests"):
-            results += self._in_probe(main, reporter, network=False)
-            results += self._in_probe(own, reporter, network=True)
-            results += self._ranks()
-        judgement = judged(results, self.config, self.published)
+            self._keep(self._in_probe(main, reporter, network=False))
+            self._keep(self._in_probe(own, reporter, network=True))
+            self._keep(self._ranks())
+        judgement = judged(self.results, self.config, self.published)
         new = {result.title for result in judgement if result.standing == "new failure"}
         again = [one for one in main if one.test.title in new and one.judge != "static"]
-        again += own if any(title.startswith("own ") for title in new) else []
-        if not again or len(again) > MOST_AGAIN or self.session.problems or self.session.interrupted:
-            return results
-        with reporter.step(f"run {len(again)} new failure{'s' * (len(again) > 1)} a second time"):
-            second = self._in_probe([one for one in again if one.judge != "own"], reporter, network=False)
-            second += self._in_probe([one for one in again if one.judge == "own"], reporter, network=True)
-            return list(with_second_run(results, second))
+        own = own if any(title.startswith("own ") for title in new) else []
+        ranks = {title for title in new if title.startswith("mpi ")}
+        number = len(again) + len(own) + len(ranks)
+        if not number or number > MOST_AGAIN or self.session.problems:
+            return
+        with reporter.step(f"run {number} new failure{'s' * (number > 1)} a second time"):
+            second = self._in_probe(again, reporter, network=False)
+            second += self._in_probe(own, reporter, network=True)
+            second += self._ranks(ranks) if ranks else []
+            self.results[:] = with_second_run(self.results, second)
+            self._keep([])
+
+    def _keep(self, results: list[TestResult]) -> None:
+        """Have these results; an interrupt, which the session remembers, goes on from here."""
+        self.results.extend(results)
+        if self.session.interrupted:
+            raise KeyboardInterrupt
 
     def _plan(self, survey: Survey, resources: Resources) -> tuple[list[Planned], list[Planned], list[TestResult]]:
+        """What runs without network, what runs with it, and what needs no run to be decided."""
         subject = self.subject
-        planner = Planner(survey, subject.interpreter.prefix, self.config, resources.bounds)
-        scripts, skipped = planner.scripts(subject.declared)
+        passed = frozenset(one.title for one in self.published if one.outcome == "passed")
+        planner = Planner(survey, subject.interpreter.prefix, self.config, resources.bounds, passed)
+        scripts, absent = planner.scripts(subject.declared)
         main = [*planner.imports(subject.declared), *planner.commands(), *scripts]
         main, unwanted = without_skipped(main, self.config)
         own = planner.own({name: text for name, text in subject.own_tests.items() if not name.startswith("mpi/")})
-        if own and "pytest" not in survey.names:
+        own, unwanted_own = without_skipped(own, self.config)
+        if own and not {"pytest", "pip:pytest"} & survey.names:
             own = []
-            skipped.append(TestResult("own", "tests", "skipped", message="there is no pytest in the environment"))
-        return [*main, *planner.static(resources.workers * 2)], own, [*skipped, *unwanted]
+            absent.append(TestResult("own", "tests", "skipped", message="there is no pytest in the environment"))
+        return [*main, *planner.static(resources.workers * 2)], own, [*absent, *unwanted, *unwanted_own]
 
-    def _ranks(self) -> list[TestResult]:
+    def _ranks(self, only: Collection[str] | None = None) -> list[TestResult]:
         subject = self.subject
-        return run_ranks(subject.own_tests, subject.mpi_run, subject.interpreter, self.config)
+        start, interpreter = subject.mpi_run, subject.interpreter
+        return run_ranks(subject.own_tests, start, interpreter, self.config, subject.protected, only)
 
     def _consistency(self, survey: Survey) -> list[TestResult]:
         results = [

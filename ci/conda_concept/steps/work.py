@@ -24,7 +24,6 @@ from conda_concept.steps.edges import Edges
 from conda_concept.steps.judge import Judged
 from conda_concept.store import Store
 from conda_concept.store.lease import read_holder
-from conda_concept.testing.junit import read_junit
 
 #: Exit codes of `test` that are results: passed, and not passed.
 VERDICTS = frozenset({0, GateError.exit_code})
@@ -102,15 +101,15 @@ def judge(release: Release, spec: Spec, edges: Edges, *, again: bool) -> Judged:
     jobs, store = edges.jobs, edges.store
     if jobs is None:
         return judging.judge(release, spec, edges, again=again)
-    known = None if again else judging.known(release, store.reader.record(release), edges)
-    if known is not None:
+    own_tests = edges.repository.tests(spec.name)
+    if not again and judging.known(store.reader.record(release), spec, own_tests, edges) is not None:
         return judging.judge(release, spec, edges, again=False)
-    handed = TestOrder(release, spec, edges.repository.tests(spec.name), again)
+    handed = TestOrder(release, spec, own_tests, again)
     with edges.reporter.step(f"test {release} in a job"):
         words = ("test", str(release), "--order", "{folder}/order.json")
         files = {"order.json": _TEST.dump_json(handed).decode()}
         jobs.run(_task(jobs, "test", release, words, files))
-    return Judged(store.reader.record(release), read_junit(store.layout.tests(release)), already=False)
+    return Judged(store.reader.record(release), judging.recorded(release, spec, edges), already=False)
 
 
 def _clear(release: Release, store: Store, host: str) -> None:

@@ -1,7 +1,6 @@
 """One store, ready for use: its paths, the door to its disk, who we are, and the site's rules."""
 
 import datetime as dt
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -9,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conda_concept.errors import ConcError, InputError, IntegrityError, SpaceError
+from conda_concept.errors import ConcError, InputError, IntegrityError
 from conda_concept.layout import INCOMPLETE, Layout
 from conda_concept.model import Release, ReleaseRecord
 from conda_concept.operations import DropCandidate, SetCandidate, candidate_target
 from conda_concept.settings import Site
+from conda_concept.space import Room, require
 from conda_concept.store.applying import Applier
 from conda_concept.store.checking import Checker, rebuild
 from conda_concept.store.door import Door, RealDoor, explained, remove_tree, write_new
@@ -173,23 +173,8 @@ class Store:
         return found
 
     def check_space(self, size: int, inodes: int, doing: str) -> None:
-        """`SpaceError` if the store's file system has fewer free bytes or inodes than these.
-
-        A quota may be smaller than what the file system has free; then the error comes when it is hit.
-        """
-        there = next(folder for folder in (self.layout.apps, *self.layout.apps.parents) if folder.is_dir())
-        found = os.statvfs(there)
-        free = found.f_bavail * found.f_frsize
-        if free < size:
-            raise SpaceError(
-                f"Not enough space to {doing}: {there} has {free / 1e9:.1f} GB free, {size / 1e9:.1f} GB are needed.",
-                hint="`conda-concept prune --dry-run` shows what could go.",
-            )
-        if found.f_files and found.f_favail < inodes:  # 0 files: a file system without a fixed number
-            raise SpaceError(
-                f"Not enough inodes to {doing}: {there} has {found.f_favail} left, {inodes} are needed.",
-                hint="`conda-concept prune --dry-run` shows what could go.",
-            )
+        """`SpaceError` if the store's file system has fewer free bytes or inodes than these."""
+        require(self.layout.apps, Room(size, inodes), doing, "`conda-concept prune --dry-run` shows what could go.")
 
     def _begin(self, release: Release, folder: Path) -> Lease:
         """Make a release's directory and take its marker. A prune may remove the empty folder in between: once more."""

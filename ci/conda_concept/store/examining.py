@@ -85,14 +85,16 @@ class Examiner:
         for operation in set_modules(aliases, self.state.modules, layout.product):
             yield said(
                 "broken",
-                f"module {operation.label}",
+                f"module {operation.name}",
                 "is published, and its module is missing or leads elsewhere",
                 "Users cannot load it, or load something else.",
                 "Publish it again.",
                 operation,
             )
         for name, target in self.state.modules.items():
-            if LABEL.fullmatch(name) and name not in aliases:
+            if name in aliases:
+                continue
+            if LABEL.fullmatch(name):
                 yield said(
                     "broken",
                     f"module {name}",
@@ -101,7 +103,7 @@ class Examiner:
                     "Publish a release of it, or take it away.",
                     DropModule(name, target),
                 )
-            elif not LABEL.fullmatch(name):
+            else:
                 yield said(
                     "risk",
                     layout.module(name),
@@ -120,8 +122,8 @@ class Examiner:
             yield said(
                 "broken" if nothing or not present else "risk",
                 self.store.layout.modulerc,
-                f"names {', '.join(nothing)}, which is not there" if nothing else "does not say what the aliases say",
-                "A moving name of the modules fails, or means another release than the same name in `envs`.",
+                f"names {', '.join(nothing)}, which is not there" if nothing else "does not say what the site says",
+                f"`module load {product}` fails, or loads another environment than the site's default.",
                 "Publish or roll back once more.",
                 operation,
             )

@@ -4,8 +4,14 @@
 export {{ name }}={{ value | sh }}"${ {{- name }}:+:${{ name }}}"
 {% else %}
 case ":${ {{- name }}-}:" in
-:{{ value | sh }}:) unset {{ name }} ;;
-:{{ value | sh }}:*) {{ name }}=${ {{- name }}#{{ value | sh }}:} ;;
+*:{{ value | sh }}:*)
+    _cc_kept=:${{ name }}:
+    _cc_kept=${_cc_kept%%:{{ value | sh }}:*}:${_cc_kept#*:{{ value | sh }}:}
+    _cc_kept=${_cc_kept#:}
+    {{ name }}=${_cc_kept%:}
+    [ -n "${{ name }}" ] || unset {{ name }}
+    unset _cc_kept
+    ;;
 esac
 {% endif %}
 {% endfor %}
@@ -13,7 +19,13 @@ esac
 {% if on %}
 export {{ name }}={{ value | sh }}
 {% else %}
-unset {{ name }}
+if [ "${ {{- name }}-}" = {{ value | sh }} ]; then
+    unset {{ name }}
+    if [ -n "${CONDA_CONCEPT_SAVED_{{ name }}+set}" ]; then
+        export {{ name }}="${CONDA_CONCEPT_SAVED_{{ name }}}"
+        unset CONDA_CONCEPT_SAVED_{{ name }}
+    fi
+fi
 {% endif %}
 {% endfor %}
 {% for name in unset %}

@@ -4,12 +4,8 @@
 {% if activate %}
 # What it starts, here or on other nodes, finds this release's commands first.
 if [ "${CONDA_PREFIX:-}" != {{ prefix | sh }} ]; then
-    if [ -r {{ prefix | sh }}/bin/activate ]; then
-        # shellcheck disable=SC1091
-        . {{ prefix | sh }}/bin/activate
-    else # inside
-        export PATH={{ prefix | sh }}/bin:"$PATH"
-    fi
+    # shellcheck disable=SC1091
+    . {{ prefix | sh }}/bin/activate
 fi
 {% endif %}
 _cc_real={{ real | sh }}

@@ -73,27 +73,32 @@ proc conda_concept_forget { name } {
     unset ::env($name)
 }
 
-# The label may mean another build by now than the one that was loaded: unloading takes away what loading gave.
+# The name may mean another release by now than the one that was loaded: unloading takes away what loading gave, as that
+# release's own modulefile says it; or as this one does, where that cannot be seen (inside, the image is in its place).
 # (Lmod calls the mode "remove", Environment Modules "unload".)
-set prefix {{ prefix | tcl }}
+set own {{ prefix | tcl }}
+set prefix $own
 if {([module-info mode unload] || [module-info mode remove]) && [info exists ::env(CONDA_PREFIX)]
-        && [string first {{ (builds ~ "/") | tcl }} $::env(CONDA_PREFIX)] == 0} {
+        && [string first {{ (releases ~ "/") | tcl }} $::env(CONDA_PREFIX)] == 0} {
     set prefix $::env(CONDA_PREFIX)
 }
-
-conda_concept_set CONDA_PREFIX $prefix
-conda_concept_set CONDA_DEFAULT_ENV {{ label | tcl }}
+if {$prefix ne $own && [file readable $prefix/modulefile]} {
+    source $prefix/modulefile
+} else {
+    conda_concept_set CONDA_PREFIX $prefix
+    conda_concept_set CONDA_DEFAULT_ENV {{ label | tcl }}
 {% for name, value in variables %}
-conda_concept_set {{ name | tcl }} {{ value | tcl }}
+    conda_concept_set {{ name | tcl }} {{ value | tcl }}
 {% endfor %}
 {% for name in unset %}
-conda_concept_unset {{ name | tcl }}
+    conda_concept_unset {{ name | tcl }}
 {% endfor %}
 {% for name, value in paths %}
-prepend-path {{ name | tcl }} [string map [list {{ prefix | tcl }} $prefix] {{ value | tcl }}]
+    prepend-path {{ name | tcl }} [string map [list $own $prefix] {{ value | tcl }}]
 {% endfor %}
-# The release's own folder, not an alias: what is loaded now stays the same until it is unloaded.
-prepend-path PATH $prefix/bin
+    # The release's own folder, not an alias: what is loaded now stays the same until it is unloaded.
+    prepend-path PATH $prefix/bin
+}
 
 # A version that goes away says so. The text is shown, and is nothing but text: nobody has to build this anew for it.
 set notice {{ notice | tcl }}

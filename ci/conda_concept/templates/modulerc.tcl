@@ -1,6 +1,5 @@
 #%Module1.0
-# Written by conda-concept at every publish and rollback; changes made by hand do not last.
-{% for name, symbols in names %}
-module-version {{ (product ~ "/" ~ name) | tcl }}{% for symbol in symbols %} {{ symbol | tcl }}{% endfor %}
-
-{% endfor %}
+# Written by conda-concept at publish and rollback; changes made by hand do not last.
+{% if default %}
+module-version {{ (product ~ "/" ~ default) | tcl }} default
+{% endif %}

@@ -6,7 +6,7 @@ Pure, so that every way for a test to end has a unit test of its own.
 import ast
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from conda_concept.results import Outcome, TestResult
@@ -18,11 +18,22 @@ _DISPLAY = re.compile(
     re.IGNORECASE,
 )
 _LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file|undefined symbol|version `\S+' not found")
+#: Events that are no failure where the import comes to its end all the same, and how its note begins.
+_COPES = (("write", "tried to write {}"), ("way", "asked for a way out ({})"), ("terminal", "looked for a terminal"))
+#: What a shell ends with when there is no such command; the loader too, and env(1).
+_NO_SUCH_COMMAND = 127
+#: How the loader says that a program cannot start.
+_LOADER = re.compile(r"error while loading shared libraries: .*")
+#: How bash and dash say that there is no such command; a name with a slash is a file, and not meant here.
+_NO_COMMAND = re.compile(r"\S+: (?:line )?\d+: ([^\s/]+): (?:command )?not found")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about how one test ended, checked and typed; `events` are (kind, text) from the child."""
+    """What is known about how one test ended, checked and typed; `events` are (kind, text) from the child.
+
+    `unreached` is how often the kernel had no way for what left its processes, where that could be counted.
+    """
 
     ended: str
     status: int | None
@@ -33,6 +44,7 @@ class Facts:
     cpu: float
     memory: int
     left: tuple[str, ...]
+    unreached: int
 
     @classmethod
     def read(cls, raw: Mapping[str, object]) -> "Facts":
@@ -49,6 +61,7 @@ class Facts:
             cpu=_number(raw.get("cpu")),
             memory=int(_number(raw.get("memory"))),
             left=tuple(str(one) for one in left) if isinstance(left, list) else (),
+            unreached=int(_number(raw.get("unreached"))),
         )
 
     def texts(self, kind: str) -> list[str]:
@@ -77,15 +90,14 @@ def classify(test: TestResult, raw: Mapping[str, object], expected_file: str = "
     """The result of `test` (its outcome is replaced). `expected_file`: what the import must load, below the prefix."""
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _said(facts) or _finished(facts, expected_file)
-    note = ""
-    if outcome == "passed" and facts.texts("write"):
-        note = f"tried to write {facts.texts('write')[0]}, and copes without"
+    tried = [words.format(facts.texts(kind)[0]) for kind, words in _COPES if facts.texts(kind)]
+    note = f"{' and '.join(tried)}, and copes without" if outcome == "passed" and tried else ""
     return replace(_measured(test, facts, outcome, message), note=note)
 
 
 def _ended(facts: Facts) -> tuple[Outcome, str] | None:
     """Ends that somebody else decided: a limit, a signal, the death of the keeper."""
-    prompt = facts.texts("prompt")
+    prompt = [*facts.texts("prompt"), *facts.texts("terminal")]
     match facts.ended:
         case "timeout" if prompt:
             return "prompt", f"asked `{prompt[0].strip()}` and waited for an answer"
@@ -108,10 +120,14 @@ def _ended(facts: Facts) -> tuple[Outcome, str] | None:
 def _said(facts: Facts) -> tuple[Outcome, str] | None:
     """What the test tried, as the audit hook saw it: this explains the failures that follow from it."""
     failed = facts.status != 0
-    if facts.texts("network"):
-        return "network", f"tried the network: {facts.texts('network')[0]}"
-    if facts.texts("prompt"):
-        return "prompt", f"asked a question: {facts.texts('prompt')[0].strip()}"
+    network = [*facts.texts("network"), *(facts.texts("way") if failed else ())]
+    if network:
+        return "network", f"tried the network: {network[0]}"
+    if facts.unreached and not facts.texts("self"):
+        return "network", f"tried the network {facts.unreached} time(s), in a library of its own or another process"
+    prompt = [*facts.texts("prompt"), *(facts.texts("terminal") if failed else ())]
+    if prompt:
+        return "prompt", f"asked a question: {prompt[0].strip()}"
     if facts.texts("display") or (failed and _DISPLAY.search(facts.tail)):
         found = facts.texts("display") or [_line_with(_DISPLAY, facts.tail)]
         return "display", f"wants a screen: {found[0]}"
@@ -144,11 +160,27 @@ def _finished(facts: Facts, expected_file: str) -> tuple[Outcome, str]:
     return "passed", ""
 
 
-def command_result(test: TestResult, raw: Mapping[str, object]) -> TestResult:
-    """The result of a command or script: its exit status, within the same limits."""
+def command_result(
+    test: TestResult, raw: Mapping[str, object], present: Collection[str] = (), *, ran_before: bool = False
+) -> TestResult:
+    """The result of a command or script: its exit status, within the same limits.
+
+    `present` are the commands that the environment's packages own, `ran_before` says that the test passed in the
+    published release: neither may be missing now.
+    """
     facts = Facts.read(raw)
     outcome, message = _ended(facts) or _status(facts)
+    if outcome == "fails" and not ran_before and (needed := _missing_command(facts)) and needed not in present:
+        # What packages ask for beside themselves is not ours to install.
+        outcome, message = "skipped", f"needs {needed}, not in the environment"
     return _measured(test, facts, outcome, message)
+
+
+def _missing_command(facts: Facts) -> str:
+    """The command that was not there, if that is how it ended: the shell's last words name it."""
+    said = facts.tail.rstrip().rpartition("\n")[2]
+    found = _NO_COMMAND.fullmatch(said) if facts.status == _NO_SUCH_COMMAND else None
+    return found.group(1) if found else ""
 
 
 def _measured(test: TestResult, facts: Facts, outcome: Outcome, message: str) -> TestResult:
@@ -164,9 +196,11 @@ def _status(facts: Facts) -> tuple[Outcome, str]:
         return "passed", ""
     if facts.status is not None and facts.status < 0:
         return "crash", _signal_name(-facts.status)
-    # 127: the shell found no such command. What packages ask for beside themselves is not ours to install.
-    if facts.status == 127:
-        return "skipped", "needs a command that is not in the environment"
+    unloaded = _LOADER.search(facts.tail)
+    if unloaded is not None:
+        return "library", unloaded.group()
+    if facts.status == _NO_SUCH_COMMAND:
+        return "fails", "a command is not there (exit status 127)"
     return "fails", f"exit status {facts.status}"
 
 

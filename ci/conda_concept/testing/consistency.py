@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 from rattler import BuildString, MatchSpec, PackageRecord
 from rattler.exceptions import InvalidMatchSpecError
@@ -102,19 +102,25 @@ def clashes(survey: Survey) -> list[TestResult]:
 
 
 def against_lock(survey: Survey, lock: Lock, platform: str) -> list[TestResult]:
-    """What is installed is what the lock says: nothing missing, nothing more, no other build."""
-    locked = {one.name: (one.version, one.build or "") for one in lock.on(platform) if one.manager == "conda"}
-    found = {
-        str(one["name"]): (str(one["version"]), str(one["build"]))
-        for one in survey.packages
-        if not str(one["name"]).startswith("pip:")
-    }
+    """What is installed is what the lock says, conda's and pip's: nothing missing, nothing more, no other build."""
+    wanted = [(f"pip:{one.name}" if one.manager == "pip" else one.name, one) for one in lock.on(platform)]
+    locked = dict(_installed(name, one.version, one.build or "") for name, one in wanted)
+    found = dict(_installed(str(one["name"]), str(one["version"]), str(one["build"])) for one in survey.packages)
     problems = [f"{name} is locked, but not installed" for name in sorted(locked.keys() - found.keys())]
     problems += [f"{name} is installed, but not locked" for name in sorted(found.keys() - locked.keys())]
     for name in sorted(locked.keys() & found.keys()):
         if locked[name][0] != found[name][0] or (locked[name][1] and locked[name][1] != found[name][1]):
-            problems.append(f"{name} is {' '.join(found[name])}, the lock says {' '.join(locked[name]).strip()}")
+            here, there = " ".join(found[name]).strip(), " ".join(locked[name]).strip()
+            problems.append(f"{name} is {here}, the lock says {there}")
     return [_result("lock", "packages", problems)]
+
+
+def _installed(name: str, version: str, build: str) -> tuple[str, tuple[str, str]]:
+    """Name, version and build as they are compared: Python's own names and versions have several spellings."""
+    if not name.startswith("pip:"):
+        return name, (version, build)
+    project = canonicalize_name(name.removeprefix("pip:"))
+    return f"pip:{project}", (canonicalize_version(version, strip_trailing_zero=False), build)
 
 
 def _result(kind: str, name: str, problems: list[str], package: str = "") -> TestResult:

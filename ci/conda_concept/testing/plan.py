@@ -1,10 +1,10 @@
 """From what is in an image to what is tested: a pure function of the survey, the declared tests and the config."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from conda_concept.results import TestResult, matching, time_limit
+from conda_concept.results import TestResult, matching, skipped, time_limit
 from conda_concept.settings import TestsConfig
 from conda_concept.testing.declared import Declared
 from conda_concept.testing.probe import child_words
@@ -25,12 +25,18 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One task for the probe. `judge` says how its facts are read; `expected_file` is what an import must load."""
+    """One task for the probe. `judge` says how its facts are read; `expected_file` is what an import must load.
+
+    `present` are the commands that the environment has, `ran_before` says that the test passed in the published
+    release: what a script must not lack.
+    """
 
     test: TestResult
     task: Mapping[str, object]
     judge: Literal["import", "command", "static", "own"]
     expected_file: str = ""
+    present: frozenset[str] = frozenset()
+    ran_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,16 @@ class Survey:
         return str(self.raw["python"]["executable"])
 
     @property
+    def shell(self) -> str:
+        """What runs the commands of packages' tests, inside: bash where there is one, as conda's own tools do."""
+        return str(self.raw["python"].get("shell") or "/bin/sh")
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """The names of all commands that packages own."""
+        return frozenset(str(name) for package in self.packages for name in package.get("commands") or ())
+
+    @property
     def names(self) -> set[str]:
         """The names of all packages."""
         return {str(package["name"]) for package in self.packages}
@@ -57,12 +73,13 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Makes the tasks for one image."""
+    """Makes the tasks for one image; `passed` are the titles of what passed in the published release."""
 
     survey: Survey
     prefix: str
     config: TestsConfig
     bounds: Bounds = Bounds()
+    passed: frozenset[str] = frozenset()
 
     def imports(self, declared: Mapping[str, Declared]) -> list[Planned]:
         """Every top-level module that a package owns, and what packages themselves want imported."""
@@ -76,12 +93,14 @@ class Planner:
         return list(planned.values())
 
     def commands(self) -> list[Planned]:
-        """The target of every console entry point can be imported."""
+        """The target of every console entry point can be imported; of one name, each package's own target."""
         planned: dict[str, Planned] = {}
+        targets: dict[str, str] = {}
         for package in self.survey.packages:
             for dist in package["dists"]:
                 for command, target in dist["commands"].items():
-                    self._add(planned, "command", command, package["name"], target=target)
+                    name = command if targets.setdefault(command, target) == target else f"{command} ({dist['name']})"
+                    self._add(planned, "command", name, package["name"], target=target)
         return list(planned.values())
 
     def _add(
@@ -96,7 +115,7 @@ class Planner:
 
     def scripts(self, declared: Mapping[str, Declared]) -> tuple[list[Planned], list[TestResult]]:
         """The commands that packages list as their tests, one script a package; and those that cannot run here."""
-        planned, skipped = [], []
+        planned, absentees, present = [], [], self.survey.commands
         for name, own in sorted(declared.items()):
             if not own.commands or name not in self.survey.names:
                 continue
@@ -104,11 +123,12 @@ class Planner:
             absent = sorted({need.split()[0] for need in own.needs} - self.survey.names)
             if absent:
                 reason = f"needs {', '.join(absent)}, not in the environment"
-                skipped.append(TestResult("script", name, "skipped", package=name, message=reason))
+                absentees.append(TestResult("script", name, "skipped", package=name, message=reason))
                 continue
-            words = ["/bin/sh", "-e", "-c", "\n".join(own.commands)]
-            planned.append(Planned(test, self._task(test, {"argv": words}), "command"))
-        return planned, skipped
+            words = [self.survey.shell, "-e", "-c", "\n".join(own.commands)]
+            task, ran_before = self._task(test, {"argv": words}), test.title in self.passed
+            planned.append(Planned(test, task, "command", present=present, ran_before=ran_before))
+        return planned, absentees
 
     def static(self, groups: int) -> list[Planned]:
         """The checks that only read, the packages dealt out evenly by their number of files."""
@@ -157,19 +177,11 @@ class Planner:
 
 def without_skipped(planned: Sequence[Planned], config: TestsConfig) -> tuple[list[Planned], list[TestResult]]:
     """What is left to run, and a result for each test that config skips."""
-    kept, skipped = [], []
+    kept, unwanted = [], []
     for one in planned:
         expectation = matching(config.skip, one.test.title)
         if expectation is None:
             kept.append(one)
         else:
-            skipped.append(
-                replace(
-                    one.test,
-                    outcome="skipped",
-                    message=expectation.reason,
-                    reason=expectation.reason,
-                    issue=expectation.issue,
-                )
-            )
-    return kept, skipped
+            unwanted.append(skipped(one.test, expectation))
+    return kept, unwanted

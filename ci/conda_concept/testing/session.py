@@ -61,7 +61,7 @@ class Session:
             case "import":
                 return [classify(planned.test, raw, planned.expected_file)]
             case "command":
-                return [command_result(planned.test, raw)]
+                return [command_result(planned.test, raw, planned.present, ran_before=planned.ran_before)]
             case "static":
                 return _static_results(planned, raw)
             case "own":

@@ -6,9 +6,12 @@ starts it as its users would. Everything is removed afterwards; a kill leaves th
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
-from conda_concept.checkup import Checked, Finding, Stage, Verdict, wrong
+from conda_concept.checkup import Checked, Finding, Stage, Verdict, ok, wrong
+from conda_concept.download import disk_error
 from conda_concept.errors import ConcError
 from conda_concept.steps.site_check.path import Rehearsal, scratch_root
 from conda_concept.steps.site_check.place import PLACE, Ground
@@ -16,7 +19,7 @@ from conda_concept.steps.site_check.users import AS_USERS, tidy_mounts
 
 _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "warning", "not tried", "ok")
 #: The stages that need a scratch root.
-ALL = (*Rehearsal.names, *(name for name, _ in AS_USERS))
+ALL = ("scratch root", *Rehearsal.names, *(name for name, _ in AS_USERS))
 
 Act = Callable[[], Sequence[Finding]]
 Job = Callable[[], str]
@@ -32,13 +35,18 @@ def site_check(ground: Ground, job: Job | None, *, keep: bool = False) -> Checke
     stages.append(_timed(ground, "executor", partial(_executor, ground, job)))
     if any(stage.name == "root" and stage.verdict == "wrong" for stage in stages):
         return Checked(ground.site.name, (*stages, *_not_tried(ALL, "because of root")))
-    with scratch_root(ground, keep=keep) as root:
-        rehearsal = Rehearsal.at(root, ground)
-        try:
-            stages += _rehearsed(rehearsal)
-        finally:
-            tidy_mounts(rehearsal)
-    return Checked(ground.site.name, tuple(stages), str(root) if keep else "")
+    with ExitStack() as stack:
+        made: list[Rehearsal] = []
+
+        def begin() -> list[Finding]:
+            root = stack.enter_context(scratch_root(ground, keep=keep))
+            made.append(Rehearsal.at(root, ground))
+            stack.callback(tidy_mounts, made[0])
+            return [ok(str(root))]
+
+        stages.append(_timed(ground, "scratch root", begin))
+        stages += _rehearsed(made[0]) if made else _not_tried(ALL[1:], "because of scratch root")
+        return Checked(ground.site.name, tuple(stages), str(made[0].root) if keep and made else "")
 
 
 def _rehearsed(rehearsal: Rehearsal) -> list[Stage]:
@@ -60,6 +68,9 @@ def _timed(ground: Ground, name: str, act: Act) -> Stage:
             found = tuple(act())
     except ConcError as error:
         found = (wrong(error.message, error.hint),)
+    except OSError as error:  # a stage that cannot go on must not take the others' words along
+        known = disk_error(error, Path(ground.site.root))
+        found = (wrong(known.message, known.hint),)
     verdict = min((one.verdict for one in found), key=_WORST_FIRST.index, default=_WORST_FIRST[-1])
     return Stage(name, verdict, found, time.monotonic() - started)
 

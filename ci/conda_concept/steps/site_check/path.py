@@ -6,7 +6,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import ClassVar
@@ -15,19 +15,21 @@ from conda_concept.assembly import Assembler
 from conda_concept.checkup import Finding, ok, wrong
 from conda_concept.download import Cache
 from conda_concept.errors import StorageError
+from conda_concept.executor.setup import jobs
 from conda_concept.layout import Layout
 from conda_concept.localchannel import PackageSpec, index, write_interpreter, write_package
 from conda_concept.lockfile import dumps
 from conda_concept.locking import Wish, solve
 from conda_concept.model import Lock, ReleaseRecord, Source
 from conda_concept.repository import Repository
-from conda_concept.settings import Site
+from conda_concept.settings import PbsExecutor, Site
+from conda_concept.site import changed as other_site
 from conda_concept.solver import Settings
-from conda_concept.steps.build import Order, build
+from conda_concept.steps.build import Order
 from conda_concept.steps.edges import Edges
-from conda_concept.steps.judge import judge
 from conda_concept.steps.publish import Asked, publish_release
 from conda_concept.steps.site_check.place import Ground
+from conda_concept.steps.work import build, judge
 from conda_concept.store import Store
 from conda_concept.store.door import RealDoor
 from conda_concept.store.permissions import Permissions, obstacles, settle
@@ -101,7 +103,17 @@ class Rehearsal:
         store = Store.open(Layout(root, site.product), site, ground.reporter.warn)
         assembler = Assembler(site, Cache(Path(site.cache), alias), ground.reporter, ground.workers)
         repository = Repository(root / "repository", home=str(root))
-        made = cls(root, ground, Edges(repository, store, assembler, settings, ground.reporter, ground.workers))
+        edges = Edges(repository, store, assembler, settings, ground.reporter, ground.workers)
+        match site.executor:
+            case PbsExecutor() as pbs if ground.source is not None:
+                # Jobs' own scratch stays what the site says: the disk of a node.
+                words = {key: value for key, value in changed.items() if key != "scratch"}
+                source = other_site(ground.source, words)
+                here = pbs.model_copy(update={"folder": str(root / "jobs")})
+                edges = replace(edges, jobs=jobs(here, source, store, ground.environ, alias, ground.reporter))
+            case _:
+                pass
+        made = cls(root, ground, edges)
         made.node_folders = {uid: made.node_folder(uid).is_dir() for uid in made.uids}
         return made
 
@@ -136,6 +148,10 @@ class Rehearsal:
         if self.record is None:
             raise AssertionError("nothing is built yet")
         return self.record
+
+    @property
+    def _where(self) -> str:
+        return ", in a job" if self.edges.jobs else ""
 
     def acts(self) -> tuple[tuple[str, Callable[[], Sequence[Finding]]], ...]:
         """The stages, in order."""
@@ -177,11 +193,11 @@ class Rehearsal:
         if self.lock is None:
             raise AssertionError("no lock")
         order = Order(self.edges.repository.spec(NAME), self.lock, dumps(self.lock), Source())
-        self.record = build(order, self.edges.store, self.edges.assembler).record
+        self.record = build(order, self.edges).record
         image = self.record.image
         squash = self.site.squash
         how = f"{squash.compression} {squash.level}, blocks of {squash.block}"
-        return [ok(f"{image.files:,} files in an image of {image.size / 1e6:.0f} MB ({how})")]
+        return [ok(f"{image.files:,} files in an image of {image.size / 1e6:.0f} MB ({how}){self._where}")]
 
     def _permissions(self) -> list[Finding]:
         """Whether a user can read everything that a start needs: the launcher, the image, the container's base."""
@@ -202,7 +218,7 @@ class Rehearsal:
         spec = self.edges.repository.spec(NAME)
         report = judge(self.released.release, spec, self.edges, again=False).report
         if report.passed:
-            return [ok(f"{len(report.results)} results as {self.ground.user_name}, none bad")]
+            return [ok(f"{len(report.results)} results as {self.ground.user_name}, none bad{self._where}")]
         bad = [f"{one.title}: {one.message}" for one in report.results if one.failed]
         said = "; ".join((*report.problems, *bad)[:5]) or "the tests did not come to an end"
         return [wrong(said, "Start the release by hand with --keep, as that user, and look at what it says.")]

@@ -10,26 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conda_concept.checkup import Finding, ok, warning, wrong
+from conda_concept.document import SourceText
 from conda_concept.errors import ConcError
 from conda_concept.progress import Reporter
 from conda_concept.repository import Repository
 from conda_concept.run import PACKAGE_OF, run
 from conda_concept.runtime import runtime_problems
+from conda_concept.sandbox import find_sandbox
 from conda_concept.settings import Site
+from conda_concept.space import LARGE, Room, free, nearest
 from conda_concept.store.permissions import Permissions, obstacles
 
-#: An environment of 1,000 packages has an image of about 4 GB and a tree of about 10 GB (DESIGN's numbers); below
-#: these many bytes free the first real build would fail, or leave no room for a second release beside it.
-ROOM = {"root": 10e9, "scratch": 20e9, "cache": 5e9}
-#: Launchers and records of some hundred releases, and a tree of 300,000 files.
-INODES = {"root": 50_000, "scratch": 400_000, "cache": 50_000}
-#: Programs that a build uses and that are looked up in PATH.
-BUILD_TOOLS = ("mksquashfs", "unsquashfs", "bwrap", "git")
+#: What the build of a large environment wants, so that `space` says what a build would; a second image beside the
+#: first, and the launchers and records of some hundred releases, have to fit into root.
+ROOM = {"root": Room(2 * LARGE.root.size, 50_000), "scratch": LARGE.scratch, "cache": LARGE.cache}
+#: Programs that a build uses and that are looked up in PATH; patchelf is for the interpreter that this check packs.
+BUILD_TOOLS = ("mksquashfs", "unsquashfs", "git", "patchelf")
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is checked: the site, its repository, who we are and whom users are tried as (None: nobody but us)."""
+    """What is checked: the site, its repository, who we are and whom users are tried as (None: nobody but us).
+
+    `source` is the site's file where builds and tests are jobs of its scheduler; None: they run in place.
+    """
 
     site: Site
     repository: Repository
@@ -37,6 +41,7 @@ class Ground:
     reporter: Reporter
     environ: Mapping[str, str]
     workers: int
+    source: SourceText | None = None
 
     @property
     def drop(self) -> list[str]:
@@ -94,7 +99,7 @@ def root(ground: Ground) -> list[Finding]:
     """The store's root: it can be made and written, users get there, and two groups can be told apart."""
     site, found = ground.site, []
     path = Path(site.root)
-    there = _nearest(path)
+    there = nearest(path)
     if not os.access(there, os.W_OK | os.X_OK):
         mend = f"Make {path} as an administrator and give it to {_user(os.geteuid())}, or choose another `root`."
         return [wrong(f"{there} cannot be written by {_user(os.geteuid())}", mend)]
@@ -115,7 +120,7 @@ def folders(ground: Ground) -> list[Finding]:
     site, found = ground.site, []
     for key in ("scratch", "cache"):
         path = Path(getattr(site, key))
-        there = _nearest(path)
+        there = nearest(path)
         good = os.access(there, os.W_OK | os.X_OK)
         mend = f"Make it writable for {_user(os.geteuid())}, or choose another folder as `{key}` in the site file."
         found.append(ok(f"{key}: {path}") if good else wrong(f"{key}: {there} cannot be written", mend))
@@ -142,17 +147,15 @@ def space(ground: Ground) -> list[Finding]:
     """Free bytes and inodes of every folder that builds fill."""
     found = []
     for key in ("root", "scratch", "cache"):
-        there = _nearest(Path(getattr(ground.site, key)))
+        wanted, folder = ROOM[key], Path(getattr(ground.site, key))
         try:
-            disk = os.statvfs(there)
+            size, inodes = free(folder)
         except OSError as error:
-            found.append(wrong(f"{key}: {there}: {error.strerror}", "Is that file system mounted?"))
+            found.append(wrong(f"{key}: {folder}: {error.strerror}", "Is that file system mounted?"))
             continue
-        free = disk.f_bavail * disk.f_frsize
-        inodes = disk.f_favail if disk.f_files else None
-        text = f"{key}: {free / 1e9:,.0f} GB" + ("" if inodes is None else f" and {inodes:,} inodes") + " free"
-        if free < ROOM[key] or (inodes is not None and inodes < INODES[key]):
-            mend = f"A large environment wants {ROOM[key] / 1e9:.0f} GB and {INODES[key]:,} inodes there."
+        text = f"{key}: {size / 1e9:,.0f} GB" + ("" if inodes is None else f" and {inodes:,} inodes") + " free"
+        if size < wanted.size or (inodes is not None and inodes < wanted.inodes):
+            mend = f"A large environment wants {wanted.size / 1e9:,.0f} GB and {wanted.inodes:,} inodes there."
             found.append(warning(text, mend))
         else:
             found.append(ok(text))
@@ -166,6 +169,7 @@ def programs(ground: Ground) -> list[Finding]:
     found += [wrong(f"{name} is not there", f"Install {PACKAGE_OF.get(name, name)}.") for name in missing]
     if not missing:
         found.append(ok(", ".join(BUILD_TOOLS)))
+    found.append(_sandbox(site))
     problems = runtime_problems(site)
     mend = "Install it, correct its path in the site file, or choose the other `runtime` there."
     found += [wrong(f"runtime {site.runtime}: {problem}", mend) for problem in problems]
@@ -178,6 +182,16 @@ def programs(ground: Ground) -> list[Finding]:
     if site.mpi_run and not os.access(site.mpi_run[0], os.X_OK):
         found.append(wrong(f"mpi_run: {site.mpi_run[0]} cannot be run", "Correct it in the site file."))
     return found
+
+
+def _sandbox(site: Site) -> Finding:
+    """What a build would run code of packages in on this machine, found as a build does."""
+    there = nearest(Path(site.scratch))
+    try:
+        with tempfile.TemporaryDirectory(dir=there if os.access(there, os.W_OK | os.X_OK) else None) as scratch:
+            return ok(f"code of packages runs in {find_sandbox(site, Path(scratch)).kind} during a build")
+    except ConcError as error:
+        return wrong(error.message, error.hint)
 
 
 def host_commands(ground: Ground) -> list[Finding]:
@@ -209,11 +223,6 @@ PLACE: tuple[tuple[str, Callable[[Ground], Sequence[Finding]]], ...] = (
     ("host commands", host_commands),
 )
 """Each stage that looks at what is there."""
-
-
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next((one for one in (path, *path.parents) if one.is_dir()), Path("/"))
 
 
 def _has_lists(folder: Path) -> bool:
