@@ -412,6 +412,8 @@ _cc_start() {
         _cc_watched=
         printf 'done\n' >&"$_cc_in"
     fi
+    # The watcher has done that long ago; but it may have been ended too, by what ended a short command.
+    [ ! -e "$_cc_log.$_cc_try" ] || "$_cc_host/rm" -f "$_cc_log.$_cc_try" "$_cc_log.$_cc_try.pipe"
     _cc_child='' _cc_started='' _cc_said=''
     while IFS= read -r _cc_word || [ -n "$_cc_word" ]; do
         if [ "$_cc_word" = "$_cc_label started" ]; then
