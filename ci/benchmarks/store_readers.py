@@ -133,8 +133,7 @@ def run_readers(folder: Path, *, switches: int, real: bool = False) -> Outcome:
 
 def load_all(layout: Layout, state: StoreState) -> tuple[int, list[str]]:
     """Load every name that users can, in each module system, and start a command; how many, and what was wrong."""
-    moving = re.findall(r"^module-version \S+ (.*)$", state.modulerc or "", re.MULTILINE)
-    names = [*state.modules, *(name for line in moving for name in line.split() if name != "default")]
+    names = list(state.modules)
     loaded, wrong = 0, []
     for system, init in MODULE_SYSTEMS.items():
         seen = Seen(system)
