@@ -39,6 +39,9 @@ _MIX: Mapping[str, Mapping[str, int]] = {
 
 #: A Python distribution's own: METADATA, top_level.txt, entry_points.txt.
 METADATA_FILES = 3
+#: What is in a prefix beside the packages' own files: the interpreter's two records and conda's history, and two scripts
+#: of the image, to enter and to leave the environment.
+_FURTHER = 5
 
 Kind = Literal["pure", "extension", "native", "generic"]
 FileKind = Literal["source", "library", "data", "header", "script"]
@@ -123,7 +126,7 @@ class Plan:
 def make_plan(data: RealData, fraction: float, interpreter: Interpreter) -> Plan:
     """The plan of a channel of so much of the full size (1.0: 1,015 packages, 289,524 files, 10 GB)."""
     records = _chosen(data, fraction)
-    files = round(FILES * fraction) - interpreter.files - interpreter.sources - len(records) - 3
+    files = round(FILES * fraction) - interpreter.files - interpreter.sources - len(records) - _FURTHER
     fixed = interpreter.size + int(interpreter.source_size * BYTECODE) + RECORD * round(FILES * fraction)
     size = round(BYTES * fraction) - fixed
     # Below a hundredth the interpreter is more than all that there should be; every package has something still.
@@ -133,7 +136,7 @@ def make_plan(data: RealData, fraction: float, interpreter: Interpreter) -> Plan
     bulk = max(size - int(sources * mean * (1 + BYTECODE)), size // 3)
     packages = _dealt([_bare(record) for record in records], sources, files - 2 * sources, bulk)
     total = interpreter.files + interpreter.sources + sum(2 * one.sources + one.others for one in packages)
-    return Plan(tuple(packages), total + len(packages) + 3, size + fixed)
+    return Plan(tuple(packages), total + len(packages) + _FURTHER, size + fixed)
 
 
 def _chosen(data: RealData, fraction: float) -> list[dict[str, Any]]:
