@@ -376,7 +376,7 @@ _cc_start_watcher() {
     _cc_locked=
     [ -n "$_cc_mount" ] || _cc_locked=$_cc_image
     eval '"$_cc_host/timeout" --foreground 0 /bin/sh -c "$_cc_watch" "$_cc_label" "$_cc_child" "$_cc_log.$_cc_try" \
-        "$_cc_locked" "$_cc_host" <"$_cc_log.$_cc_try.pipe" '"$_cc_in>&- $_cc_err<&-"' >/dev/null 2>&1 &'
+        "$_cc_locked" "$_cc_host" >/dev/null 2>&1 <"$_cc_log.$_cc_try.pipe" '"$_cc_in>&- $_cc_err<&- &"
     _cc_watched=1
 }
 
@@ -412,6 +412,8 @@ _cc_start() {
         _cc_watched=
         printf 'done\n' >&"$_cc_in"
     fi
+    # The watcher has done that long ago; but it may have been ended too, by what ended a short command.
+    [ ! -e "$_cc_log.$_cc_try" ] || "$_cc_host/rm" -f "$_cc_log.$_cc_try" "$_cc_log.$_cc_try.pipe"
     _cc_child='' _cc_started='' _cc_said=''
     while IFS= read -r _cc_word || [ -n "$_cc_word" ]; do
         if [ "$_cc_word" = "$_cc_label started" ]; then
