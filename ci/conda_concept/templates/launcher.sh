@@ -376,7 +376,7 @@ _cc_start_watcher() {
     _cc_locked=
     [ -n "$_cc_mount" ] || _cc_locked=$_cc_image
     eval '"$_cc_host/timeout" --foreground 0 /bin/sh -c "$_cc_watch" "$_cc_label" "$_cc_child" "$_cc_log.$_cc_try" \
-        "$_cc_locked" "$_cc_host" <"$_cc_log.$_cc_try.pipe" '"$_cc_in>&- $_cc_err<&-"' >/dev/null 2>&1 &'
+        "$_cc_locked" "$_cc_host" >/dev/null 2>&1 <"$_cc_log.$_cc_try.pipe" '"$_cc_in>&- $_cc_err<&- &"
     _cc_watched=1
 }
 
