@@ -39,8 +39,8 @@ _MIX: Mapping[str, Mapping[str, int]] = {
 
 #: A Python distribution's own: METADATA, top_level.txt, entry_points.txt.
 METADATA_FILES = 3
-#: What is in a prefix beside the packages' own files: the interpreter's two records and conda's history, and two scripts
-#: of the image, to enter and to leave the environment.
+#: What else is in a prefix: the records of the interpreter and of its ABI, conda's history, and two scripts of the
+#: image, to enter and to leave the environment.
 _FURTHER = 5
 
 Kind = Literal["pure", "extension", "native", "generic"]

@@ -28,7 +28,12 @@ NASTY = (
 
 
 def rendered(text: str) -> str:
-    return str(MarkdownIt("gfm-like").render(text)).strip()
+    """As GitHub does, which makes no link of a bare name with a dot, as the library would; `www.` is looked for."""
+    reader = MarkdownIt("gfm-like")
+    assert reader.linkify is not None
+    reader.linkify.set({"fuzzy_link": False})
+    assert not re.search(r"(?i)\bwww\.", text)
+    return str(reader.render(text)).strip()
 
 
 def visible(text: str) -> str:
