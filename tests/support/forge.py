@@ -142,7 +142,8 @@ class Forge:
             f"#!/bin/bash\nexport PYTHONPATH={TOP / 'ci'} CONDA_CHANNEL_ALIAS={channels.as_uri()}\n"
             f'if [[ "$1" = @(candidate|deliver) ]] && [ -e {self.root}/die ]; then\n'
             f'  {sys.executable} -m conda_concept "$@" &\n'
-            f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do sleep 0.05; done\n"
+            f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do\n"
+            f"    sleep 0.05; kill -0 $! || {{ echo 'it ended before it could die'; break; }}\n  done\n"
             f"  kill -9 $!; rm {self.root}/die; exit 137\nfi\n"
             f'if [ "$1" = propose ] && [ -e {self.root}/die-early ]; then rm {self.root}/die-early; exit 137; fi\n'
             f'exec {sys.executable} -m conda_concept "$@"\n'
