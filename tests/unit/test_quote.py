@@ -28,11 +28,10 @@ NASTY = (
 
 
 def rendered(text: str) -> str:
-    """As GitHub does, which makes no link of a bare name with a dot, as the library would; `www.` is looked for."""
+    """As GitHub does, which makes no link of a bare name with a dot, as the library would."""
     reader = MarkdownIt("gfm-like")
     assert reader.linkify is not None
     reader.linkify.set({"fuzzy_link": False})
-    assert not re.search(r"(?i)\bwww\.", text)
     return str(reader.render(text)).strip()
 
 
@@ -43,6 +42,7 @@ def visible(text: str) -> str:
 
 @pytest.mark.parametrize("value", NASTY)
 def test_markdown_shows_text_and_nothing_else(value: str) -> None:
+    assert "www." not in markdown(value)
     out = rendered(f"x {markdown(value)} y")
     assert set(re.findall(r"<(/?[a-z0-9]+)", out)) == {"p", "/p"}, out
     expected = " ".join(value.replace("\u202e", "�").split())
@@ -59,6 +59,7 @@ def test_markdown_never_makes_a_tag_or_a_second_line(value: str) -> None:
     quoted = markdown(value)
     assert "\n" not in quoted
     assert "<" not in quoted
+    assert not re.search(r"(?i)\bwww\.", quoted)  # a link on GitHub, but not for the library as it is set here
     out = rendered(f"x {quoted} y")
     assert set(re.findall(r"<(/?[a-z0-9]+)", out)) == {"p", "/p"}, out
 
