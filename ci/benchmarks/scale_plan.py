@@ -126,7 +126,8 @@ class Plan:
 def make_plan(data: RealData, fraction: float, interpreter: Interpreter) -> Plan:
     """The plan of a channel of so much of the full size (1.0: 1,015 packages, 289,524 files, 10 GB)."""
     records = _chosen(data, fraction)
-    files = round(FILES * fraction) - interpreter.files - interpreter.sources - len(records) - _FURTHER
+    further = _FURTHER + sum(record["name"] == "ipykernel" for record in records)  # with it, the image is a kernel
+    files = round(FILES * fraction) - interpreter.files - interpreter.sources - len(records) - further
     fixed = interpreter.size + int(interpreter.source_size * BYTECODE) + RECORD * round(FILES * fraction)
     size = round(BYTES * fraction) - fixed
     # Below a hundredth the interpreter is more than all that there should be; every package has something still.
@@ -136,7 +137,7 @@ def make_plan(data: RealData, fraction: float, interpreter: Interpreter) -> Plan
     bulk = max(size - int(sources * mean * (1 + BYTECODE)), size // 3)
     packages = _dealt([_bare(record) for record in records], sources, files - 2 * sources, bulk)
     total = interpreter.files + interpreter.sources + sum(2 * one.sources + one.others for one in packages)
-    return Plan(tuple(packages), total + len(packages) + _FURTHER, size + fixed)
+    return Plan(tuple(packages), total + len(packages) + further, size + fixed)
 
 
 def _chosen(data: RealData, fraction: float) -> list[dict[str, Any]]:
