@@ -24,19 +24,20 @@ def svg(series: Series, title: str, across: str, up: str) -> str:
         f'<text transform="translate(16 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>',
         frame.proportion(points),
     ]
-    ends: list[float] = []
-    for number, (name, values) in enumerate(series.items()):
+    lines = [
+        (frame.place(*values[-1])[1], name, [frame.place(x, y) for x, y in values if x > 0 and y > 0])
+        for name, values in series.items()
+        if values and min(values[-1]) > 0
+    ]
+    height = 0.0
+    # From the top line to the bottom one, so that the names stand in the order of the lines.
+    for number, (end, name, placed) in enumerate(sorted(lines)):
         colour = _COLOURS[number % len(_COLOURS)]
-        placed = [frame.place(x, y) for x, y in values if x > 0 and y > 0]
-        if not placed:
-            continue
+        dashes = ' stroke-dasharray="8 3"' if number >= len(_COLOURS) else ""
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in placed]
-        height = placed[-1][1]
-        while any(abs(height - other) < 14 for other in ends):
-            height += 14
-        ends.append(height)
+        height = max(end, height + 14)
         parts.append(f'<text x="{_WIDTH - _RIGHT + 8}" y="{height + 4:.1f}" fill="{colour}">{escape(name)}</text>')
     return "\n".join([*parts, "</g></svg>\n"])
 
@@ -74,4 +75,4 @@ class _Frame:
         ends = [(x, max(10.0**self.y0, top / 3 * x / self.xs[-1])) for x in (self.xs[0], self.xs[-1])]
         (x1, y1), (x2, y2) = (self.place(x, y) for x, y in ends)
         line = f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#999" stroke-dasharray="6 4"/>'
-        return line + f'<text x="{x1:.1f}" y="{y1 - 6:.1f}" fill="#777">in proportion</text>'
+        return f'{line}<text x="{x2 - 4:.1f}" y="{y2 + 32:.1f}" text-anchor="end" fill="#777">in proportion</text>'
