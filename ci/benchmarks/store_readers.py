@@ -259,8 +259,8 @@ def _job(scene: Scene) -> Callable[[], Sequence[str]]:
 def _load(layout: Layout, name: str) -> tuple[str, str]:
     """The prefix and the release that a module names."""
     text = layout.module(name).read_text()
-    prefix = re.search(r"^set prefix (\S+)", text, re.MULTILINE)
-    # A small modulefile names its release; a real one says so in its first comment.
+    # A small modulefile has a prefix and names its release; a real one has its own and says so in its first comment.
+    prefix = re.search(r"^set (?:own|prefix) (/\S+)", text, re.MULTILINE)
     named = re.search(r"RELEASE (\S+)", text) or re.search(r"^# (\S+), build (\S+):", text, re.MULTILINE)
     if prefix is None or named is None:
         raise OSError(f"half a modulefile: {text!r}")
