@@ -203,8 +203,10 @@ def release(version: str, build: int, environment: str = "analysis3") -> Release
     return Release(environment, version, f"{build:08x}")
 
 
-def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096, again: bool = False) -> ReleaseRecord:
-    """Stage a release: image (sparse beyond 4 kB), launchers, modulefile, lock, history, and a link.
+def build(
+    store: Store, wanted: Release, *, commands: int = 3, size: int = 4096, again: bool = False, lock: str = ""
+) -> ReleaseRecord:
+    """Stage a release: image (sparse beyond 4 kB), launchers, modulefile, lock (no real one), history, and a link.
 
     Or find it there already, unless `again`.
     """
@@ -222,7 +224,7 @@ def build(store: Store, wanted: Release, *, commands: int = 3, size: int = 4096,
             staged.hardlink("bin/.launcher", f"bin/{name}")
         staged.symlink("tool0", "bin/tool")
         staged.write("modulefile", MODULEFILE.format(prefix=prefix, release=wanted).encode())
-        staged.write("conda-lock.yml", f"# of {wanted}\n".encode())
+        staged.write("conda-lock.yml", (lock or f"# of {wanted}\n").encode())
         staged.write("conda-meta/history", b"==> made by a test <==\n")
         staged.write("declared.json", b"{}\n")
         staged.write("launcher", f"#!/bin/sh\n# {wanted}\n".encode(), program=True)

@@ -225,6 +225,8 @@ def may_build(permission: str | None) -> bool:
 
 
 _MARKER = re.compile(r"<!-- conda-concept:([a-z]+):(\S+) -->")
+#: The last line of a comment on what would change; see `with_run`.
+_RUN = re.compile(r"\n<!-- conda-concept:(?:run:(\d+)|started:(\d+)\.([0-9a-f]+)) -->\s*\Z")
 _SUPERSEDED = "> [!NOTE]\n> Superseded: "
 
 
@@ -265,9 +267,13 @@ def is_about(body: str, sha: str) -> bool:
     return f"`{sha[:12]}`" in body.rpartition("<sub>")[2]
 
 
-def with_run(body: str, run: int) -> str:
-    """A comment of ours with the run that brought what it shows, where nobody sees it: in its last line."""
-    return f"{body.rstrip()}\n{marker('run', str(run))}\n"
+def with_run(body: str, run: int, plan: str = "") -> str:
+    """A comment of ours with the run that brought what it shows, where nobody sees it: in its last line.
+
+    With `plan`, the digest of what that run brought, the line says too that a build of it was asked for.
+    """
+    last = marker("started", f"{run}.{plan}") if plan else marker("run", str(run))
+    return f"{_RUN.sub('', body).rstrip()}\n{last}\n"
 
 
 def shown_runs(comments: Iterable[Said], sha: str, author: str) -> frozenset[int]:
@@ -275,13 +281,28 @@ def shown_runs(comments: Iterable[Said], sha: str, author: str) -> frozenset[int
 
     Only the last line of a comment counts: further up may be what a stranger wrote.
     """
-    found = set()
+    return frozenset(run for _, run, _ in _shown(comments, sha, author))
+
+
+def was_started(comments: Iterable[Said], sha: str, author: str, run: int, plan: str) -> bool:
+    """Whether one of our comments says that a build of this very plan of a commit was asked for."""
+    return (run, plan) in {(number, started) for _, number, started in _shown(comments, sha, author)}
+
+
+def with_start(comments: Iterable[Said], sha: str, author: str, run: int, plan: str) -> dict[str, str]:
+    """Our comments that show what a run brought, by their markers, as they are when its build was asked for."""
+    shown = _shown(comments, sha, author)
+    return {first_line(one.body): with_run(one.body, run, plan) for one, number, _ in shown if number == run}
+
+
+def _shown(comments: Iterable[Said], sha: str, author: str) -> list[tuple[Said, int, str]]:
+    """Our comments on what a commit would change, each with its run, and with the plan if its build was asked for."""
+    found = []
     for (key, _), comment in all_ours(comments, author).items():
-        mark = _MARKER.fullmatch(comment.body.rstrip().rpartition("\n")[2])
-        current = is_about(comment.body, sha) and not _is_superseded(comment.body)
-        if key == "diff" and current and mark and mark[1] == "run" and mark[2].isdecimal():
-            found.add(int(mark[2]))
-    return frozenset(found)
+        last = _RUN.search(comment.body)
+        if key == "diff" and last and is_about(comment.body, sha) and not _is_superseded(comment.body):
+            found.append((comment, int(last[1] or last[2]), last[3] or ""))
+    return found
 
 
 def superseded(body: str, sha: str, *, touched: bool = True) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from tabulate import tabulate
 
+from conda_concept.errors import ConcError
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -125,3 +127,25 @@ class Reporter:
 def _github_escape(text: str) -> str:
     """GitHub's escapes for the data of a workflow command, so that text cannot become another command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Things of which one that fails does not keep the others; the last failure is raised at the end."""
+
+    reporter: Reporter
+    failed: ConcError | None = None
+
+    @contextmanager
+    def at(self, what: str) -> Iterator[None]:
+        """Say what fails in the block, and go on behind it."""
+        try:
+            yield
+        except ConcError as error:
+            self.reporter.warn(f"{what}: {error}")
+            self.failed = error
+
+    def settle(self) -> None:
+        """Raise what failed, if anything did."""
+        if self.failed is not None:
+            raise self.failed

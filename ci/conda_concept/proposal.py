@@ -5,6 +5,7 @@ or built as it is. An explanation cannot be made again cheaply; it is text, is e
 """
 
 import json
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -117,6 +118,11 @@ class Proposal(_Part):
 def dumps(proposal: Proposal) -> str:
     """The document, as JSON."""
     return json.dumps(proposal.model_dump(mode="json", by_alias=True), indent=1) + "\n"
+
+
+def digest(proposal: Proposal) -> str:
+    """What tells a proposal from every other: a run that was run again may bring another one."""
+    return sha256(dumps(proposal).encode()).hexdigest()[:12]
 
 
 def loads(text: str) -> Proposal:

@@ -75,15 +75,16 @@ def _not_a_version(text: str, *, fixed: bool) -> str:
 def refuse_older(asked: Wanted, config: Config) -> None:
     """`InputError` where the version is not newer than the main branch's, or a later one would be stable."""
     problems = []
-    if not _order(config.version) < _order(asked.version):
+    if not order(config.version) < order(asked.version):
         problems.append(f"{asked.label} is not newer than {asked.environment}-{config.version}, which is there")
-    if asked.stable and _order(asked.version) < _order(asked.stable):
+    if asked.stable and order(asked.version) < order(asked.stable):
         problems.append(f"{asked.stable} cannot become stable: it comes after {asked.version}")
     if problems:
         raise InputError("the form asks for what cannot be:", problems=problems)
 
 
-def _order(version: str) -> tuple[int, ...]:
+def order(version: str) -> tuple[int, ...]:
+    """What versions are compared by."""
     return tuple(int(part) for part in version.split("."))
 
 
@@ -129,7 +130,7 @@ def due(configs: Mapping[str, Config], now: dt.datetime) -> tuple[Wanted, ...]:
     return tuple(
         Wanted(name, version, refresh=True, stable=config.version)
         for name, config in sorted(configs.items())
-        if config.quarterly and _order(config.version) < _order(version)
+        if config.quarterly and order(config.version) < order(version)
     )
 
 

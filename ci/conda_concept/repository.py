@@ -144,17 +144,26 @@ class Repository:
 
     def version_at(self, name: str, ref: str) -> str:
         """The version that an environment's config asked for at a commit; empty where it cannot be read."""
+        found = self._config_at(name, ref).get("version")
+        return found if isinstance(found, str) else ""
+
+    def retired(self, name: str) -> frozenset[str]:
+        """The versions that an environment's config lets go, on whatever day; none where it cannot be read."""
+        found = self._config_at(name, "HEAD").get("retire")
+        return frozenset(map(str, found)) if isinstance(found, dict) else frozenset()
+
+    def _config_at(self, name: str, ref: str) -> Mapping[str, object]:
+        """What an environment's config said at a commit, unchecked; empty where it cannot be read."""
         path = f"environments/{name}/config.yml"
         try:
             commit = self.commit(ref)
         except NotFoundError:
-            return ""
+            return {}
         if not self._git("ls-tree", "--name-only", commit, "--", path).stdout.strip():
-            return ""
+            return {}
         text = self._git("cat-file", "blob", f"{commit}:{path}").stdout
-        document = parse(SourceText("config.yml", text), Problems())
-        found = document.data.get("version") if isinstance(document.data, dict) else None
-        return found if isinstance(found, str) else ""
+        found = parse(SourceText("config.yml", text), Problems()).data
+        return found if isinstance(found, dict) else {}
 
     def released(self, name: str, ref: str = "HEAD") -> str:
         """The last commit that the release job made for an environment, or that changed its lock; empty for none.
@@ -164,24 +173,32 @@ class Repository:
         start = self.commit(ref)
         lock = f"environments/{name}/conda-lock.yml"
         touched = self._git("log", "--first-parent", "--format=%H", "-1", start, "--", lock).stdout.strip()
-        written = next(iter(self._written(name, start)), "")
+        written = next((sha for sha, _ in self._written(name, start)), "")
         return written if written and (not touched or self.is_ancestor(touched, written)) else touched
 
-    def _written(self, name: str, span: str) -> tuple[str, ...]:
-        """The commits of the main line that the release job made for an environment, newest first."""
+    def written_down(self, name: str) -> dict[str, str]:
+        """The versions that the release job wrote down on the main line, each with its last commit, newest first."""
+        found: dict[str, str] = {}
+        for sha, version in self._written(name, "HEAD"):
+            found.setdefault(version, sha)
+        return found
+
+    def _written(self, name: str, span: str) -> tuple[tuple[str, str], ...]:
+        """The commits of the main line that the release job made for an environment, with its version, newest first."""
         log = ("log", "--first-parent", "--format=%H %s", "-E", f"--grep=^Release {name}-[0-9.]+, build", span)
-        subject = re.compile(rf"([0-9a-f]{{40}}) Release {re.escape(name)}-[0-9.]+, build [0-9a-f]{{8}} \[skip ci\]")
-        return tuple(found[1] for line in self._git(*log).stdout.splitlines() if (found := subject.fullmatch(line)))
+        subject = re.compile(rf"([0-9a-f]{{40}}) Release {re.escape(name)}-([0-9.]+), build [0-9a-f]{{8}} \[skip ci\]")
+        lines = self._git(*log).stdout.splitlines()
+        return tuple((found[1], found[2]) for line in lines if (found := subject.fullmatch(line)))
 
     def locked_version(self, name: str, ref: str = "HEAD") -> str:
         """The version whose lock a commit has; empty where there is no lock yet."""
         last = self.released(name, ref)
         return self.version_at(name, last) if last else ""
 
-    def lock_before(self, name: str, version: str) -> tuple[str, str] | None:
-        """The version before this one, and its last lock; None for the first version."""
+    def lock_before(self, name: str, version: str, ref: str) -> tuple[str, str] | None:
+        """The version before this one, and its last lock; None for the first. `ref` is a commit that has this one."""
         path = f"environments/{name}/config.yml"
-        for sha in self._git("log", "--first-parent", "--format=%H", "HEAD", "--", path).stdout.split():
+        for sha in self._git("log", "--first-parent", "--format=%H", self.commit(ref), "--", path).stdout.split():
             found = self.version_at(name, f"{sha}^")
             if found not in ("", version):
                 text = self.lock_text_at(name, f"{sha}^")
@@ -243,7 +260,7 @@ class Repository:
         span = f"{self._source_of(last)}..HEAD" if last else "HEAD"
         paths = (f"environments/{name}", *others)
         found = self._git("log", "--first-parent", "--reverse", "--format=%H", span, "--", *paths).stdout.split()
-        own = {last, *self._written(name, span)}
+        own = {last, *(sha for sha, _ in self._written(name, span))}
         return tuple(sha for sha in found if sha not in own)
 
     def _source_of(self, released: str) -> str:

@@ -4,14 +4,17 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.fakegithub import FakeGitHub, Issue, State
+from conda_concept.localchannel import index, write_package
+from tests.support.fakegithub import FakeGitHub, Issue, Pull, State
 from tests.support.fakegithub.state import BOT, Comment
-from tests.support.forge import Forge, make_channel
+from tests.support.forge import ENVIRONMENT, Forge, make_channel
 from tests.support.scheduled import unmount_all
+from tests.support.tiny import package
 from tests.support.user import OrdinaryUser
 
 SPEC = "environments/tiny/environment.yml"
@@ -72,6 +75,12 @@ def answered(forge: Forge, issue: Issue) -> str:
     return body
 
 
+def asked_for(forge: Forge, pull: Pull) -> list[str]:
+    """The lines that a pull request changes, against the main branch."""
+    changed = forge.state.git("diff", "--unified=0", "main", pull.head_sha)
+    return re.findall(r"(?m)^[+-](?![+-]).*", changed)
+
+
 def writes(forge: Forge) -> int:
     return sum(1 for method, path, _ in forge.fake.asked if method != "GET" and not path.startswith("/_"))
 
@@ -90,8 +99,7 @@ def test_from_the_form_to_the_release_and_twice_is_once(forge: Forge) -> None:
     assert (pull.title, pull.head_branch) == ("Add hello >=2 to tiny", f"request/{issue.number}")
     assert "Asked for by @researcher in #" in pull.body
     assert f"Closes #{issue.number}" in pull.body.split("\n")
-    changed = state.git("diff", "--unified=0", "main", pull.head_sha)
-    assert re.findall(r"(?m)^[+-](?![+-]).*", changed) == ["+  - hello >=2"]
+    assert asked_for(forge, pull) == ["+  - hello >=2"]
     message = state.git("show", "--no-patch", "--format=%B", pull.head_sha)
     assert re.search(r"(?m)^Co-authored-by: researcher <\d+\+researcher@users\.noreply\.github\.com>$", message)
 
@@ -197,21 +205,64 @@ def test_free_text_is_only_text(forge: Forge) -> None:
     forge.state.dispatches.clear()
 
 
-def test_two_who_ask_for_the_same_get_one_pull_request(forge: Forge) -> None:
-    state, count = forge.state, len(forge.state.pulls)
+def at_once(forge: Forge, *issues: Issue) -> None:
+    """Two runs of the workflow, both of which have looked, and begin to answer, before either does anything."""
+    together = forge.root / "together"
+    together.mkdir()
+    with ThreadPoolExecutor(2) as pool:
+        for ran in pool.map(forge.request, issues):
+            assert ran.jobs == BOTH, ran.log
+    shutil.rmtree(together)
+
+
+def test_two_who_ask_for_the_same_at_once_get_one_pull_request(forge: Forge) -> None:
+    state, before = forge.state, set(forge.state.pulls)
     first = opened(forge, "a", form("world", source="conda-forge"))
     second = opened(forge, "b", form("world", source="PyPI"))
-    forge.request(second)  # whose run is the quicker one
-    forge.request(first)
-    assert len(state.pulls) == count + 1
-    pull = max(state.pulls.values(), key=lambda one: one.number)
-    assert f"The same package is asked for in #{first.number}." in answered(forge, second)
-    assert f"The same package is asked for in #{second.number}." in answered(forge, first)
-    assert f"pull request #{pull.number} asks for this package already" in answered(forge, first)
+    at_once(forge, first, second)
+    (number,) = set(state.pulls) - before
+    pull = state.pulls[number]
+    quick, slow = (first, second) if pull.head_branch == f"request/{first.number}" else (second, first)
+    assert f"pull request #{number} asks for it in your name" in answered(forge, quick)
+    assert f"pull request #{number} asks for this package already" in answered(forge, slow)
+    assert f"The same package is asked for in #{slow.number}." in answered(forge, quick)
+    assert f"The same package is asked for in #{quick.number}." in answered(forge, slow)
     assert "so it would come from there and not from PyPI" in answered(forge, second)
-    assert {f"Closes #{first.number}", f"Closes #{second.number}"} <= set(pull.body.split("\n"))
-    assert "Also asked for by @a in #" in pull.body
+    assert [pull.body.split("\n").count(f"Closes #{one.number}") for one in (first, second)] == [1, 1]
+    assert f"Asked for by @{quick.author} in #{quick.number}" in pull.body
+    assert f"Also asked for by @{slow.author} in #{slow.number}." in pull.body
+    assert asked_for(forge, pull) == ["+  - conda-forge::world" if quick is first else "+  - world"]
+    assert [one["inputs"]["sha"] for one in state.dispatches] == [pull.head_sha]
     state.dispatches.clear()
+
+
+def test_two_who_ask_for_two_packages_at_once_get_their_own_and_main_gets_both(forge: Forge) -> None:
+    state, channel = forge.state, forge.root / "channels" / "conda-forge"
+    names = ("aa", "bb", "cc")
+    for name in names:
+        write_package(channel, package(name, "1.0"))
+    index(channel)
+    # A list that is long enough to be kept in its order: what belongs at different places of it does not conflict.
+    spec = ENVIRONMENT.format(name="tiny").removesuffix("  - python\n")
+    spec += "".join(f"  - {name}\n" for name in (*names, "hello >=2", "python"))
+    state.commit("main", {SPEC: spec}, "Ask for more")
+    before = set(state.pulls)
+    issues = {name: opened(forge, name, form(name)) for name in ("world", "more")}
+    at_once(forge, *issues.values())
+    pulls = {one.head_branch: one for number, one in state.pulls.items() if number not in before}
+    assert len(pulls) == 2
+    for name, issue in issues.items():
+        pull = pulls[f"request/{issue.number}"]
+        assert asked_for(forge, pull) == [f"+  - {name}"]
+        assert f"pull request #{pull.number} asks for it in your name" in answered(forge, issue)
+        assert "The same package" not in answered(forge, issue)
+    assert {one["inputs"]["sha"] for one in state.dispatches} == {one.head_sha for one in pulls.values()}
+    assert len(state.dispatches) == 2
+    state.dispatches.clear()
+    for pull in pulls.values():
+        state.merge(pull.number)
+    both = spec.replace("  - python\n", "  - more\n  - python\n  - world")
+    assert state.text(SPEC) == both
 
 
 def test_retry_is_for_whoever_asked_and_for_maintainers(forge: Forge) -> None:

@@ -262,6 +262,136 @@ def test_data_about_other_environments_than_the_pull_requests_is_not_used(desk: 
     assert desk.state.status(pull.head_sha)[0] == "error"
 
 
+# --- delivered again --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whose", ["a maintainer's", "a new version's", "a fork's"])
+def test_a_report_delivered_again_writes_nothing_and_starts_nothing(desk: Desk, whose: str) -> None:
+    both = desk.more("world") | desk.more("world", file="environments/other/environment.yml")
+    if whose == "a new version's":
+        pull = desk.state.open_pull(BOT, both, branch="release/tiny-26.12")
+        run = desk.answered(pull, "workflow_dispatch")
+    else:
+        fork = "stranger/environments" if whose == "a fork's" else ""
+        pull = desk.state.open_pull("stranger" if fork else "maintainer", both, fork=fork)
+        run = desk.pushed(pull)
+    desk.report(pull, run)
+    if whose == "a fork's":
+        assert desk.report(pull, run).building is False
+        assert desk.say(pull, "maintainer", f"/build {pull.head_sha}")[0].run == run.number
+    else:
+        (dispatched,) = desk.state.dispatches
+        desk.runs += 1
+        assert admit(desk.desk(), "workflow_dispatch", dispatched).action == "build"
+    started, hub = list(desk.state.dispatches), desk.desk().hub
+    for state in ("pending", "failure", "success"):
+        hub.status(pull.head_sha, state, "What the build has said.")
+        writes = desk.fake.writes
+        desk.runs += 1  # the job that makes it is another run, with another link
+        assert desk.report(pull, run).building is False
+        assert desk.fake.writes == writes
+        assert desk.state.status(pull.head_sha) == (state, "What the build has said.")
+    assert desk.state.dispatches == started
+
+
+@pytest.mark.parametrize("file", [SITE, "README.md", SPEC])
+def test_what_is_not_built_is_said_once_too(desk: Desk, file: str) -> None:
+    more: dict[str, str | None] = (
+        {file: ENVIRONMENT.format(name="tiny") + "  - world >=7\n"} if file == SPEC else {file: "# new\n"}
+    )
+    pull = desk.state.open_pull("maintainer", more)
+    run = desk.pushed(pull)
+    desk.report(pull, run)
+    writes = desk.fake.writes
+    desk.runs += 1
+    desk.report(pull, run)
+    assert desk.fake.writes == writes
+
+
+#: A report's changes: two comments, the status, the dispatch, and in both comments that it was dispatched.
+REPORT = 6
+
+
+@pytest.mark.parametrize("died_after", range(REPORT))
+def test_a_report_that_dies_anywhere_is_made_up_for_by_the_same_one(desk: Desk, died_after: int) -> None:
+    both = desk.more("world") | desk.more("world", file="environments/other/environment.yml")
+    pull = desk.state.open_pull("maintainer", both)
+    run = desk.pushed(pull)
+    desk.fake.life = died_after
+    with pytest.raises(NetworkError):
+        desk.report(pull, run)
+    desk.fake.life = -1
+    before = len(desk.state.dispatches)
+    assert desk.report(pull, run).building == (died_after < REPORT - 1)  # else one of the comments says it by then
+    # Never none; and twice only where it had died before it could write down that it was asked for.
+    assert (before, len(desk.state.dispatches)) == {REPORT - 2: (1, 2), REPORT - 1: (1, 1)}.get(died_after, (0, 1))
+    assert desk.state.status(pull.head_sha) == ("pending", "Solved; being built and tested.")
+    writes = desk.fake.writes
+    assert not desk.report(pull, run).building
+    assert desk.fake.writes == writes
+
+
+def test_a_report_has_so_many_changes(desk: Desk) -> None:
+    both = desk.more("world") | desk.more("world", file="environments/other/environment.yml")
+    pull = desk.state.open_pull("maintainer", both)
+    run, writes = desk.pushed(pull), desk.fake.writes
+    desk.report(pull, run)
+    assert desk.fake.writes - writes == REPORT
+
+
+@pytest.mark.parametrize("kind", ["before", "forbidden"])
+def test_a_build_that_github_did_not_start_is_started_by_the_next_report(desk: Desk, kind: str) -> None:
+    pull = desk.state.open_pull("maintainer", desk.more("world"))
+    run = desk.pushed(pull)
+    desk.fake.faults.append(Fault("POST", "/dispatches", kind))
+    with pytest.raises(NetworkError):
+        desk.report(pull, run)
+    assert desk.state.status(pull.head_sha)[0] == "error"
+    assert "the build could not begin" in desk.state.status(pull.head_sha)[1]
+    assert desk.report(pull, run).building
+    assert len(desk.state.dispatches) == 1
+
+
+def test_what_is_asked_for_again_is_built_again(desk: Desk) -> None:
+    """After a failure of ours by the same report; a new solution by its own; the same one at somebody's word."""
+    pull = desk.state.open_pull("maintainer", desk.more("world"))
+    run, hub = desk.pushed(pull), desk.desk().hub
+    desk.report(pull, run)
+    hub.status(pull.head_sha, "error", "Not your change: the build failed on our side.")
+    assert desk.report(pull, run).building
+    assert desk.state.status(pull.head_sha) == ("pending", "Solved; being built and tested.")
+    hub.status(pull.head_sha, "success", "Built and tested; merging publishes it.")
+    assert not desk.report(pull, run).building
+    assert desk.say(pull, "maintainer", f"/build {pull.head_sha}")[0].action == "build"
+    assert desk.report(pull, desk.answered(pull)).building  # `/relock`
+    # The pull request's own run, run again: its number stays, and what it brings is another.
+    (part,) = desk.propose(pull).parts
+    moved = desk.propose(pull).model_copy(update={"parts": (part.model_copy(update={"notes": ("moved",)}),)})
+    desk.state.keep(run.number, "proposal", {"proposal.json": dumps(moved).encode()})
+    assert desk.report(pull, run).building
+    assert not desk.report(pull, run).building
+    assert len(desk.state.dispatches) == 4
+
+
+def test_the_guard_writes_down_what_a_report_could_not(desk: Desk) -> None:
+    pull = desk.state.open_pull("maintainer", desk.more("world"))
+    run = desk.pushed(pull)
+    desk.fake.faults.append(Fault("PATCH", "/comments/", "forbidden", times=9))
+    with pytest.raises(NetworkError):
+        desk.report(pull, run)
+    desk.fake.faults.clear()
+    (dispatched,) = desk.state.dispatches
+    assert admit(desk.desk(), "workflow_dispatch", dispatched).action == "build"
+    assert not desk.report(pull, run).building
+    # A build of what is not shown any more says nothing about what is.
+    again = desk.answered(pull)
+    desk.report(pull, again)
+    writes = desk.fake.writes
+    assert admit(desk.desk(), "workflow_dispatch", dispatched).run == run.number
+    assert desk.fake.writes == writes + 1  # the status alone
+    assert not desk.report(pull, again).building
+
+
 # --- what fails on our side -------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,7 @@ class Forge:
     root: Path
     fake: FakeGitHub
     act: str
-    runs: int = 100
-    events: list[str] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=lambda: count(101))
     #: Another repository: its own workflow files only call those of the tool's.
     elsewhere: bool = False
     #: More of the site file: its executor.
@@ -145,6 +146,12 @@ class Forge:
             f"  until compgen -G '{self.store}/apps/*/releases/*/*/incomplete' >/dev/null; do\n"
             f"    sleep 0.05; kill -0 $! || {{ echo 'it ended before it could die'; break; }}\n  done\n"
             f"  kill -9 $!; rm {self.root}/die; exit 137\nfi\n"
+            # `together`: both of two runs have come here before either goes on; then they wait as GitHub has them wait.
+            f"together={self.root}/together\n"
+            'if [ "$1" = answer ] && [ -e $together ]; then\n'
+            "  touch $together/run-$GITHUB_RUN_ID\n"
+            "  until [ $(ls -d $together/run-* | wc -l) = 2 ]; do sleep 0.05; done\n"
+            f'  exec flock --close $together/${{QUEUE:-$GITHUB_RUN_ID}} {sys.executable} -m conda_concept "$@"\nfi\n'
             f'if [ "$1" = propose ] && [ -e {self.root}/die-early ]; then rm {self.root}/die-early; exit 137; fi\n'
             f'exec {sys.executable} -m conda_concept "$@"\n'
         )
@@ -178,7 +185,8 @@ class Forge:
     def _workflow(self, path: Path, folder: Path) -> None:
         """A workflow as `act` takes it: nothing is changed but what it rejects, and each job's token has a name.
 
-        The fake knows by that name what the real file's `permissions:` give to the job.
+        The fake knows by that name what the real file's `permissions:` give to the job. In which queue a job waits,
+        which `act` does not know, is in its environment: what may run at once waits there for its turn.
         """
         text = _taken(path.read_text("utf-8"))
         parsed = yaml.safe_load(text)
@@ -188,25 +196,27 @@ class Forge:
             if number and job in parsed["jobs"]:
                 token = f"{path.stem}.{job}"
                 self.state.tokens[token] = {"metadata": "read", **parsed["jobs"][job].get("permissions", {})}
-                parts[number] = "  " + part.replace("${{ github.token }}", token)
+                queue = parsed["jobs"][job].get("concurrency", {}).get("group")
+                waits = f"    env: {{QUEUE: '{queue}'}}\n" if queue else ""
+                head, _, rest = part.replace("${{ github.token }}", token).partition("\n")
+                parts[number] = f"  {head}\n{waits}{rest}"
         (folder / path.name).write_text("".join(parts))
 
     def run(
         self, workflow: str, event: str, payload: dict[str, Any], run: int = 0, *, checkout: str = "", **extra: str
     ) -> Ran:
         """One workflow for one event, as GitHub would start it; `checkout` is the commit that a plain checkout gets."""
-        self.runs += 1
         self.fake.left = HOURLY  # each run is in another hour: what one needs has to fit into it
-        number = run or self.runs
+        number = run or next(self.numbers)
         state = self.state
         owner, name = state.name.split("/")
         repository = {"full_name": state.name, "name": name, "owner": {"login": owner}, "default_branch": "main"}
-        file = self.root / "event.json"
+        folder = self.root / "runs" / str(number)  # its own: another one may be under way
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        file, work = folder / "event.json", folder / "work"
         file.write_text(json.dumps({"repository": repository, **payload}))
-        work = self.root / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        shutil.copytree(self.root / "revision", work, dirs_exist_ok=True)  # act wants to know one
+        shutil.copytree(self.root / "revision", work)  # act wants to know one
         if checkout:  # act takes its folder for what a checkout without a path brings
             state.git("push", "--quiet", "--force", str(work), f"{checkout}:refs/heads/checkout")
             state.git("-C", str(work), "checkout", "--quiet", "checkout")
@@ -231,6 +241,7 @@ class Forge:
         argv += ["--pull=false", "--actor", "someone"]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.root), "DOCKER_HOST": "unix:///nonexistent"}
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=300)
+        shutil.rmtree(folder)
         return _ran(done.stdout, done.stderr, done.returncode)
 
     def said(self) -> list[str]:
@@ -251,7 +262,7 @@ class Forge:
 
     def pull_request(self, pull: Pull) -> Run:
         """A push to a pull request: its workflow, whatever that made of it. Returns the run."""
-        run = self.state.run_of(pull, self.runs + 1)
+        run = self.state.run_of(pull, next(self.numbers))
         head = {"sha": pull.head_sha, "ref": pull.head_branch}
         payload = {"number": pull.number, "base": {"ref": pull.base_branch}, "head": head}
         ran = self.run(
@@ -276,7 +287,7 @@ class Forge:
         return [self._dispatch(one) for one in waiting]
 
     def _dispatch(self, one: dict[str, Any]) -> Ran:
-        number, sha = self.runs + 1, self.state.git("rev-parse", one["ref"])
+        number, sha = next(self.numbers), self.state.git("rev-parse", one["ref"])
         path = f".github/workflows/{one['workflow']}"
         self.state.runs[number] = Run(number, path, "workflow_dispatch", sha, one["ref"], self.state.name)
         return self.run(one["workflow"], "workflow_dispatch", {"inputs": one.get("inputs", {})}, number)
@@ -305,7 +316,7 @@ class Forge:
             self.state.comments.append(Comment(said_as, pull.number, author, body))
         said = {"id": said_as, "user": {"login": author}, "body": body}
         issue = {"number": pull.number, "pull_request": {"url": "x"}}
-        number = self.runs + 1
+        number = next(self.numbers)
         sha = self.state.git("rev-parse", "main")
         path = ".github/workflows/build.yml"
         self.state.runs[number] = Run(number, path, "issue_comment", sha, "main", self.state.name)
@@ -315,7 +326,7 @@ class Forge:
     def request(self, issue: Issue, action: str = "opened", comment: Comment | None = None) -> Ran:
         """What becomes of a request for a package that was opened, edited, or commented on."""
         event = "issue_comment" if comment else "issues"
-        number, path = self.runs + 1, ".github/workflows/package-request.yml"
+        number, path = next(self.numbers), ".github/workflows/package-request.yml"
         self.state.runs[number] = Run(number, path, event, self.state.git("rev-parse", "main"), "main", self.state.name)
         payload: dict[str, Any] = {"action": action, "issue": _issue(issue)}
         if comment:

@@ -120,7 +120,7 @@ def test_package_addresses(found: Any, address: str) -> None:
     assert purl(found).startswith(address)
 
 
-def notes(meant: str = "tiny-26.07", **config: Any) -> str:
+def notes(meant: str = "tiny-26.07", *, newest: bool = True, **config: Any) -> str:
     settings = Config(version="26.10", stable="26.07", description="For <everybody>", contact="help@here", **config)
     asked = spec("python", "numpy", "zarr", key_packages=("python",))
     image = ImageFact("c" * 64, 1, 1, 1, "")
@@ -128,7 +128,8 @@ def notes(meant: str = "tiny-26.07", **config: Any) -> str:
         Release("tiny", "26.10", "0" * 8), "/p", PLATFORM, 5, "d" * 64, "", "0.1", "2026-10-01", Source(), image, (), ()
     )
     found = (diff(OLD, NEW, asked, PLATFORM),)
-    return release_notes(Noted(record, settings, found, "tiny-26.07", meant, None, "/g/data/modules", "conda_concept"))
+    paths = "/g/data/modules", "conda_concept"
+    return release_notes(Noted(record, settings, found, "tiny-26.07", meant, None, *paths, newest))
 
 
 def test_notes_say_what_users_have_to_know_in_their_order() -> None:
@@ -152,6 +153,13 @@ def test_notes_say_what_users_have_to_know_in_their_order() -> None:
     assert places == sorted(places)
     assert "<everybody>" not in text
     assert "help@here" not in text  # nobody is called
+
+
+def test_notes_that_come_after_the_next_version_lead_to_their_own() -> None:
+    """What the name `unstable` means by then is not what they are about."""
+    load = "## How to load it\n\n```sh\nmodule use /g/data/modules\nmodule load conda_concept/{}\n```"
+    assert load.format("tiny-unstable") in notes()
+    assert load.format("tiny-26.10") in notes(newest=False)
 
 
 def test_a_long_list_ends_in_a_number() -> None:

@@ -26,7 +26,9 @@ from conda_concept.conversation import (
     shown_runs,
     still,
     superseded,
+    was_started,
     with_run,
+    with_start,
 )
 from conda_concept.errors import InputError, RefusedError
 
@@ -145,6 +147,26 @@ def test_what_shows_a_run_says_so_in_its_last_line_and_only_there() -> None:
     assert shown_runs([Said(1, "bot", shown.replace(":diff:", ":build:"))], SHA, "bot") == frozenset()
     two = Said(2, "bot", with_run(body.replace(":x ", ":y "), 8))
     assert shown_runs([Said(1, "bot", shown), two], SHA, "bot") == {7, 8}
+
+
+def test_what_was_started_is_one_plan_of_one_run_of_one_commit() -> None:
+    body = f"{marker('diff', 'x')}\n### x\n\n<sub>commit `{SHA[:12]}`</sub>\n"
+    shown, other = (Said(n, "bot", with_run(body.replace(":x ", f":{n} "), n)) for n in (7, 8))
+    assert not was_started([shown, other], SHA, "bot", 7, "a1")
+    begun = with_start([shown, other], SHA, "bot", 7, "a1")
+    assert begun == {marker("diff", "7"): shown.body.replace("run:7", "started:7.a1")}
+    (text,) = begun.values()
+    for form in (text, text.replace("\n", "\r\n"), text.rstrip()):
+        said = [Said(7, "bot", form), other]
+        assert was_started(said, SHA, "bot", 7, "a1")
+        assert shown_runs(said, SHA, "bot") == {7, 8}
+        assert not was_started(said, SHA, "bot", 7, "a2")
+        assert not was_started(said, SHA, "bot", 8, "a1")
+        assert not was_started(said, OTHER, "bot", 7, "a1")
+        assert not was_started(said, SHA, "mallory", 7, "a1")
+    assert with_start([Said(7, "bot", text)], SHA, "bot", 7, "a1") == begun  # twice is once
+    assert with_run(text, 9) == with_run(shown.body, 9)
+    assert with_start([Said(7, "bot", superseded(text, OTHER))], SHA, "bot", 7, "a1") == {}
 
 
 def test_all_of_ours_are_by_us_and_the_first_of_two_counts() -> None:

@@ -30,12 +30,13 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseDraft:
-    """A release that is to be there, known by its tag."""
+    """A release that is to be there, known by its tag; `newest`: no later version is out already."""
 
     tag: str
     title: str
     body: str
     attachments: tuple[Attachment, ...] = ()
+    newest: bool = True
 
 
 def commit_of(hub: Hub, ref: str) -> str:
@@ -74,6 +75,12 @@ def published(hub: Hub, name: str) -> str:
         return ""
 
 
+def all_published(hub: Hub) -> frozenset[str]:
+    """The tags of all published releases. A list may not show for a while what was published just now."""
+    with asking("list releases"):
+        return frozenset(one.tag_name for one in hub.repository.get_releases() if not one.draft)
+
+
 def publish(hub: Hub, draft: ReleaseDraft) -> str:
     """The page of the release: made as a draft, given its files, and published when all of them are there.
 
@@ -91,7 +98,8 @@ def publish(hub: Hub, draft: ReleaseDraft) -> str:
     if found.draft:
         _attach(hub, found, draft.attachments)
         with asking(f"publish the release {draft.tag}"):
-            found = found.update_release(draft.title, draft.body, draft=False)
+            latest = "true" if draft.newest else "false"  # GitHub calls latest what was published last
+            found = found.update_release(draft.title, draft.body, draft=False, make_latest=latest)
     return found.html_url
 
 

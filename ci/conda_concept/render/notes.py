@@ -17,7 +17,7 @@ class Noted:
     """What the notes are about.
 
     `before` is the label of the version before this one, empty for the first; `diffs` are against its lock. `stable`
-    is the label of what the plain name means by now, empty where it means nothing.
+    is the label of what the plain name means by now, empty where it means nothing; `newest`: no later version is out.
     `module_path` is what `module use` takes, `product` the first half of a module's name.
     """
 
@@ -29,6 +29,7 @@ class Noted:
     tests: TestReport | None
     module_path: str
     product: str
+    newest: bool = True
 
 
 def release_notes(noted: Noted) -> str:
@@ -36,6 +37,7 @@ def release_notes(noted: Noted) -> str:
     record, config = noted.record, noted.config
     release = record.release
     plain = code(f"{noted.product}/{release.environment}")
+    unstable, module = (f"{noted.product}/{one}" for one in (f"{release.environment}-unstable", release.label))
     changes = [change for diff in noted.diffs for change in diff.changes]
     return (
         templates()
@@ -45,8 +47,9 @@ def release_notes(noted: Noted) -> str:
             description=config.description,
             packages=_packages(noted),
             module_path=noted.module_path,
-            unstable=f"{noted.product}/{release.environment}-unstable",
-            module=f"{noted.product}/{release.label}",
+            load=unstable if noted.newest else module,
+            unstable=unstable,
+            module=module,
             stable=f" The plain name {plain} means {code(noted.stable)} now." if noted.stable else "",
             before=f"{noted.product}/{noted.before}" if noted.before else "",
             new=_listed([one for one in changes if one.kind == "added"], _new),

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from conda_concept.conversation import BUILDING, SHA, PullFacts, RunFacts, bind, still
+from conda_concept.conversation import BUILDING, SHA, PullFacts, RunFacts, bind, still, with_start
 from conda_concept.document import MAX_BYTES, SourceText
 from conda_concept.errors import ConcError, IntegrityError, RefusedError
 from conda_concept.github import Hub
 from conda_concept.lockcheck import check_lock
 from conda_concept.lockfile import loads as read_lock
 from conda_concept.model import Lock, Spec
-from conda_concept.proposal import ARTIFACT, MEMBER, Part, Proposal, loads
+from conda_concept.proposal import ARTIFACT, MEMBER, Part, Proposal, digest, loads
 from conda_concept.proposal import MAX_BYTES as MAX_PROPOSAL
 from conda_concept.record import LABEL
 from conda_concept.repository import Repository
@@ -78,6 +78,13 @@ class Desk:
         if not SHA.fullmatch(sha):
             raise RefusedError(f"`{sha[:60]}` is not a full commit.")
         return still(self.hub.pull(number), sha)
+
+    def note_start(self, run: RunFacts, pull: PullFacts, proposal: Proposal) -> None:
+        """Write down, in our comments that show this proposal, that its build was asked for; twice is once."""
+        hub, sha = self.hub, pull.head_sha
+        comments = hub.comments(pull.number)
+        for mark, text in with_start(comments, sha, hub.here.bot, run.number, digest(proposal)).items():
+            hub.say(pull.number, mark, text, only_update=True)
 
     def spec(self, name: str, sha: str) -> Spec:
         """The spec of an environment at a commit, taken as data; `InputError` with everything that is wrong."""

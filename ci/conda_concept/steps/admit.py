@@ -165,6 +165,7 @@ def _build(desk: Desk, pull: PullFacts, run: RunFacts) -> Admitted:
     if not names or len(names) != len(proposal.parts):
         raise RefusedError("not every environment of this pull request is solved; there is nothing to build yet.")
     desk.hub.status(pull.head_sha, "pending", "Being built and tested.")
+    desk.note_start(run, pull, proposal)  # where a person asked, and where the report ended before it could
     return Admitted("build", pull.number, pull.head_sha, pull.base_branch, run.number, names)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from conda_concept import __version__
@@ -12,6 +13,8 @@ from conda_concept.github import Hub, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.lockfile import loads
 from conda_concept.model import Lock, Release, Spec
+from conda_concept.progress import Attempts
+from conda_concept.quarter import order
 from conda_concept.record import LABEL
 from conda_concept.render.explicit import explicit
 from conda_concept.render.notes import Noted, release_notes
@@ -23,17 +26,34 @@ from conda_concept.steps.edges import Edges
 from conda_concept.testing.junit import read_junit
 
 
-def unannounced(hub: Hub, repository: Repository, name: str) -> bool:
-    """Whether a version's lock is committed and its release is not published on GitHub yet."""
+def unannounced(told: Collection[str], repository: Repository, name: str) -> bool:
+    """Whether a version's lock is committed and its release is not published on GitHub: `told` are those that are."""
     version = repository.locked_version(name)
-    if not version or version != repository.version_at(name, "HEAD"):
-        return False  # something is to be released first, or nothing ever was
-    return not releases.published(hub, f"{name}-{version}")
+    present = version == repository.version_at(name, "HEAD")  # else something is to be released first
+    return bool(version) and ((present and f"{name}-{version}" not in told) or bool(overtaken(told, repository, name)))
+
+
+def overtaken(told: Collection[str], repository: Repository, name: str) -> dict[str, str]:
+    """The versions before the present one that are written down and not announced, oldest first, with their commits.
+
+    A run ended early, and the next version was merged before another one could make up for it. What is later than the
+    present one was taken back, and what is retired goes away: nobody is told of those.
+    """
+    present, retired = repository.version_at(name, "HEAD"), repository.retired(name)
+    return {
+        version: commit
+        for version, commit in reversed(repository.written_down(name).items())
+        if version not in retired
+        and f"{name}-{version}" not in told
+        and LABEL.fullmatch(f"{name}-{version}")
+        and LABEL.fullmatch(f"{name}-{present}")
+        and order(version) < order(present)
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One version of an environment, as the main branch and the store have it."""
+    """One version of an environment, as the main branch and the store have it: the present one, or one before it."""
 
     hub: Hub
     edges: Edges
@@ -66,10 +86,16 @@ class Announcement:
         releases.tag(self.hub, label, commit)
         issues.branch(self.hub, label, commit)
         spec, lock = self._spec(commit), loads(text)
-        draft = ReleaseDraft(
-            label, label.replace("-", " ", 1), self._notes(release, spec, lock), self._attachments(release, lock, text)
-        )
+        notes = self._notes(release, spec, lock, commit)
+        attachments = self._attachments(release, lock, text)
+        draft = ReleaseDraft(label, label.replace("-", " ", 1), notes, attachments, newest=self._is_newest)
         return releases.publish(self.hub, draft)
+
+    @property
+    def _is_newest(self) -> bool:
+        """Whether users have no later version yet."""
+        newest = self.edges.store.reader.state().release(f"{self.name}-unstable")
+        return newest is None or newest.version == self.version
 
     def _refuse_foreign(self, commit: str) -> None:
         """`RefusedError` where a tag is at a commit that the branch does not have."""
@@ -113,9 +139,11 @@ class Announcement:
         first, second = (SourceText(path, self.hub.file_at(path, commit, MAX_BYTES)) for path in paths)
         return read_spec(self.name, first, second)
 
-    def _notes(self, release: Release, spec: Spec, lock: Lock) -> str:
+    def _notes(self, release: Release, spec: Spec, lock: Lock, commit: str) -> str:
         layout, meant = self.edges.store.layout, self.edges.store.reader.state().release(release.environment)
-        found = self.edges.repository.lock_before(release.environment, release.version)
+        repository = self.edges.repository
+        here = commit if repository.is_ancestor(commit) else "HEAD"  # the checkout lacks what was committed just now
+        found = repository.lock_before(release.environment, release.version, here)
         before = loads(found[1]) if found else None
         tests = layout.tests(release)
         noted = Noted(
@@ -127,6 +155,7 @@ class Announcement:
             tests=read_junit(tests) if tests.exists() else None,
             module_path=str(layout.module_path),
             product=layout.product,
+            newest=self._is_newest,
         )
         return release_notes(noted)
 
@@ -150,8 +179,17 @@ class Announcement:
         return (*found, Attachment(f"{label}.SHA256SUMS", sums.encode()))
 
 
+def announce_overtaken(hub: Hub, edges: Edges, name: str, branch: str, attempts: Attempts) -> None:
+    """Announce what a later version has overtaken, each by itself: one that fails does not keep the others."""
+    if LABEL.fullmatch(branch):
+        return
+    for version, commit in overtaken(releases.all_published(hub), edges.repository, name).items():
+        with attempts.at(f"{name}-{version} is not announced"), edges.reporter.step(f"announce {name}-{version}"):
+            Announcement(hub, edges, name, version).make(commit)
+
+
 def announce(hub: Hub, edges: Edges, spec: Spec, commit: str, branch: str) -> str:
-    """Announce a version of the main branch; a fix of an older one (`branch` is its label) has its release already.
+    """Announce the present version; a fix of an older one, whose label `branch` is, has its release already.
 
     A failure here leaves users with what is published, so it is raised: the next run goes on with it.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from conda_concept.changelog import Cause
 from conda_concept.conversation import PullFacts, asked_by, marker, ours
 from conda_concept.errors import BuildError, GateError, InputError, RefusedError, UnsolvableError
-from conda_concept.github import Hub
+from conda_concept.github import Hub, releases
 from conda_concept.matrix import everywhere
 from conda_concept.record import LABEL
 from conda_concept.render import pullrequest as render
@@ -44,15 +44,16 @@ class Line:
     def due(self, hub: Hub | None = None) -> tuple[str, ...]:
         """The environments that a release has to look at.
 
-        With a `hub` also those whose version is published and not announced yet, because a run ended in between.
+        With a `hub` also those with a version that is published and not announced yet, because a run ended in between.
         """
         if self.is_fix:
             return self._fixed()
         known = self.repository.environments()
         names = tuple(name for name in known if self.waiting(name))
-        if hub is None:
+        if hub is None or names == known:
             return names
-        return tuple(name for name in known if name in names or unannounced(hub, self.repository, name))
+        told = releases.all_published(hub)
+        return tuple(name for name in known if name in names or unannounced(told, self.repository, name))
 
     def _fixed(self) -> tuple[str, ...]:
         """The one environment of this branch, if it is due; `RefusedError` where others are changed here too.

@@ -1,19 +1,19 @@
 """quarter: bring a new version one step further, as far as it can go by itself, and say where it stands."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from conda_concept import quarter as rules
 from conda_concept.conversation import IssueFacts, may_build, ours
 from conda_concept.document import MAX_BYTES, SourceText
-from conda_concept.errors import ConcError, InputError, RefusedError
+from conda_concept.errors import InputError, RefusedError
 from conda_concept.forms import Filled, Form, digest, fill, read_form, written
 from conda_concept.github import Hub, issues
 from conda_concept.github.connect import asking
-from conda_concept.progress import Reporter
+from conda_concept.progress import Attempts, Reporter
 from conda_concept.quarter import Wanted
 from conda_concept.render import quarter as render
 from conda_concept.repository import Repository, read_text
@@ -59,7 +59,7 @@ class Office:
             case _:
                 raise RefusedError(f"nothing is done for {event_name}.")
 
-    def open_due(self, now: dt.datetime, attempts: "Attempts") -> tuple[IssueFacts, ...]:
+    def open_due(self, now: dt.datetime, attempts: Attempts) -> tuple[IssueFacts, ...]:
         """Open an issue for every environment whose quarter has begun, once; those that are open.
 
         One that people opened themselves counts, and one that was closed is not opened again.
@@ -135,7 +135,7 @@ class Office:
         return self._one(issue, begin=True, retry=True) if allowed else Attended()
 
     def _all(
-        self, *, begin: Sequence[IssueFacts] = (), retry: bool = False, attempts: "Attempts | None" = None
+        self, *, begin: Sequence[IssueFacts] = (), retry: bool = False, attempts: Attempts | None = None
     ) -> Attended:
         """Every open issue that was begun, and those in `begin`; one that fails does not keep the others.
 
@@ -190,25 +190,3 @@ class Office:
         others = [one for one in issues.issues(hub, rules.ISSUES) if one.number < issue.number]
         twins = [one.number for one in others if self._asks_for(one, label)]
         return render.twin(label, twins[0]) if twins else ""
-
-
-@dataclass(slots=True)
-class Attempts:
-    """Things of which one that fails does not keep the others; the last failure is raised at the end."""
-
-    reporter: Reporter
-    failed: ConcError | None = None
-
-    @contextmanager
-    def at(self, what: str) -> Iterator[None]:
-        """Say what fails in the block, and go on behind it."""
-        try:
-            yield
-        except ConcError as error:
-            self.reporter.warn(f"{what}: {error}")
-            self.failed = error
-
-    def settle(self) -> None:
-        """Raise what failed, if anything did."""
-        if self.failed is not None:
-            raise self.failed

@@ -17,9 +17,10 @@ from conda_concept.lockfile import dumps, loads
 from conda_concept.locking import Wish, solve
 from conda_concept.model import Lock, ReleaseRecord, Source, Spec
 from conda_concept.operations import Standing, release_candidates
+from conda_concept.progress import Attempts
 from conda_concept.render import comments, report
 from conda_concept.repository import SOURCE
-from conda_concept.steps.announce import announce
+from conda_concept.steps.announce import announce, announce_overtaken
 from conda_concept.steps.build import Order, release_of
 from conda_concept.steps.candidate import started_from
 from conda_concept.steps.diff import compare
@@ -65,7 +66,17 @@ class Publication:
     asked: Asked
 
     def make(self) -> Released:
-        """Publish, tell, write down, clean up."""
+        """Publish, tell, write down, clean up; before that, announce what this version has overtaken.
+
+        Neither keeps the other: where one fails, the other is done all the same.
+        """
+        attempts = Attempts(self.edges.reporter)
+        announce_overtaken(self.hub, self.edges, self.name, self.line.branch, attempts)
+        done = self._make()
+        attempts.settle()
+        return done
+
+    def _make(self) -> Released:
         spec = self.edges.repository.spec(self.name)
         text = self.edges.repository.lock_text(self.name)
         main = loads(text) if text is not None else None

@@ -15,12 +15,14 @@ from conda_concept.conversation import (
     marker,
     may_build,
     superseded,
+    was_started,
     with_run,
 )
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
+from conda_concept.github.hub import State
 from conda_concept.matrix import touched
-from conda_concept.proposal import Part, Proposal
+from conda_concept.proposal import Part, Proposal, digest
 from conda_concept.render import diff as render_diff
 from conda_concept.render import pullrequest as render
 from conda_concept.render.diff import Heading
@@ -59,7 +61,7 @@ class Report:
     workflow: str = "build.yml"
 
     def make(self) -> Reported:
-        """Comment on every environment, set the status, start the build.
+        """Comment on every environment, set the status, start the build; delivered once more, change nothing.
 
         Whatever ends this early is in the status before it is raised: people look there, and not into a job's log.
         `MovedOnError` alone says nothing, because a newer commit has a run of its own.
@@ -80,8 +82,9 @@ class Report:
             hub.status(pull.head_sha, "error", UNFINISHED)
             raise
         try:
-            trusted = self._is_trusted()
-            context = _Context(proposal, render.machinery(paths), touched_here, trusted)
+            context = _Context(
+                proposal, render.machinery(paths), touched_here, self._is_trusted(), self._was_started(proposal)
+            )
             said = [self._say(part, context) for part in proposal.parts]
             self._supersede(frozenset(part.name for part in proposal.parts))
         except MovedOnError:
@@ -89,9 +92,7 @@ class Report:
         except ConcError:
             hub.status(pull.head_sha, "error", UNFINISHED)
             raise
-        verdicts = {one.verdict for one in said}
-        building = trusted and "solved" in verdicts and verdicts <= {"solved", "later"}
-        self._settle(said, building=building)
+        building = self._settle(said, context)
         return Reported(
             pull,
             tuple((one.name, one.verdict) for one in said),
@@ -106,6 +107,12 @@ class Report:
         if asked_by_us(pull, hub.here.bot):
             return True
         return pull.from_its_author and may_build(hub.permission(asked_by(pull, hub.here.bot)))
+
+    def _was_started(self, proposal: Proposal) -> bool:
+        """Whether a build of this very proposal was asked for before; see `_start`."""
+        hub, pull = self.desk.hub, self.pull
+        comments = hub.comments(pull.number)
+        return was_started(comments, pull.head_sha, hub.here.bot, self.run.number, digest(proposal))
 
     def _touched(self, proposal: Proposal, paths: Sequence[str]) -> dict[str, frozenset[str]]:
         """The environments that the pull request touches, with the reasons; `RefusedError` where the data has others.
@@ -134,7 +141,8 @@ class Report:
         spoken = self._words(part, context)
         hub, pull = self.desk.hub, self.pull
         self.desk.at(pull.number, pull.head_sha)  # stops here if the head has moved
-        hub.say(pull.number, marker("diff", part.name), with_run(spoken.text, self.run.number))
+        plan = digest(context.proposal) if context.started else ""
+        hub.say(pull.number, marker("diff", part.name), with_run(spoken.text, self.run.number, plan))
         return spoken
 
     def _supersede(self, names: frozenset[str]) -> None:
@@ -194,41 +202,71 @@ class Report:
         run = ("run", f"{here.home}/actions/runs/{self.run.number}")
         return Heading(part.name, commit=proposal.head, base=base, links=(run,))
 
-    def _settle(self, said: "Sequence[_Spoken]", *, building: bool) -> None:
-        hub, sha = self.desk.hub, self.pull.head_sha
+    def _settle(self, said: "Sequence[_Spoken]", context: "_Context") -> bool:
+        """Set the status, and start the build where that is right; whether it was started here.
+
+        Where a build of this very proposal was asked for before, the status is that build's: whether it waits, runs,
+        or has ended, it stays as it is. Only what failed on our side is started once more.
+        """
         verdicts = {one.verdict for one in said}
         if not verdicts:
-            hub.status(sha, "success", "No environment is touched.")
+            self._status("success", "No environment is touched.")
         elif verdicts == {"later"}:
-            hub.status(sha, "success", "No package changes; what else changes is built and tested after the merge.")
-        elif building:
-            inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
-            hub.status(sha, "pending", "Solved; being built and tested.")
-            try:
-                hub.dispatch(self.workflow, hub.here.default_branch, inputs)
-            except ConcError:
-                hub.status(sha, "error", f"Not your change: the build could not begin. `/build {sha}` tries again.")
-                raise
+            self._status("success", "No package changes; what else changes is built and tested after the merge.")
+        elif context.trusted and "solved" in verdicts and verdicts <= {"solved", "later"}:
+            if context.started and self.desk.hub.status_of(self.pull.head_sha)[0] != "error":
+                return False
+            self._start(context.proposal)
+            return True
         elif "failed" in verdicts:
-            hub.status(sha, "error", "Not your change: something failed on our side. It can be run again.")
+            self._status("error", "Not your change: something failed on our side. It can be run again.")
         elif "refused" in verdicts:
-            hub.status(sha, "error", "The lock of this run is not one that may be built.")
+            self._status("error", "The lock of this run is not one that may be built.")
         elif verdicts & {"invalid", "unsolvable"}:
             what = "cannot be solved" if "unsolvable" in verdicts else "has a mistake"
             names = ", ".join(one.name for one in said if one.verdict in ("invalid", "unsolvable"))
-            hub.status(sha, "failure", f"{names} {what}; the comment says why.")
-        else:
-            hub.status(sha, "pending", "Solved; waits for a maintainer to start the build.")
+            self._status("failure", f"{names} {what}; the comment says why.")
+        elif not context.started:
+            self._status("pending", "Solved; waits for a maintainer to start the build.")
+        return False
+
+    def _status(self, state: State, text: str) -> None:
+        """Set the status, unless it says so already: another run's link alone is no reason to write."""
+        if self.desk.hub.status_of(self.pull.head_sha)[:2] != (state, text):
+            self.desk.hub.status(self.pull.head_sha, state, text)
+
+    def _start(self, proposal: Proposal) -> None:
+        """Start the build, and write down that it was.
+
+        The status comes first: set after the build was asked for, it could hide what a quick build has said by then.
+        What keeps the same report, delivered again, from asking again comes last, and is in the comments, where it
+        hides nothing. So a job that dies before that is made up for by the next delivery. Between the last two steps
+        the build is asked for twice, unless its guard has noted it: that costs time, and changes nothing. The other
+        way round a pull request could wait for ever for a build that nobody had asked for.
+        """
+        hub, sha = self.desk.hub, self.pull.head_sha
+        inputs = {"pull_request": str(self.pull.number), "sha": sha, "run": str(self.run.number)}
+        self._status("pending", "Solved; being built and tested.")
+        try:
+            hub.dispatch(self.workflow, hub.here.default_branch, inputs)
+        except ConcError:
+            hub.status(sha, "error", f"Not your change: the build could not begin. `/build {sha}` tries again.")
+            raise
+        self.desk.note_start(self.run, self.pull, proposal)
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What holds for all parts: the data, a sentence about machinery, why each environment is touched, trust."""
+    """What holds for all parts: the data, a sentence about machinery, why each environment is touched, trust.
+
+    `started`: a build of this very data was asked for before.
+    """
 
     proposal: Proposal
     machinery: tuple[str, ...]
     touched: Mapping[str, frozenset[str]]
     trusted: bool
+    started: bool
 
 
 @dataclass(frozen=True, slots=True)

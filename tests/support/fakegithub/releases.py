@@ -93,7 +93,7 @@ def edit_release(ask: Ask, number: str) -> Answer:
         except LookupError:
             raise Refusal(422, "Validation Failed: the fake makes no tags by itself") from None
     found.name, found.body = body.get("name", found.name), body.get("body", found.body)
-    found.draft = body.get("draft", found.draft)
+    found.draft, found.latest = body.get("draft", found.draft), body.get("make_latest", found.latest)
     return 200, _release(ask, found)
 
 

@@ -94,6 +94,8 @@ class Published:
     name: str
     body: str
     draft: bool
+    #: What was said of it when it was published: whether GitHub is to call it the latest.
+    latest: str = ""
     assets: list[Asset] = field(default_factory=list)
 
 
