@@ -4,7 +4,7 @@ Nothing here asks GitHub anything; the rules are from GitHub's documentation and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from conda_concept.errors import InputError, RefusedError
@@ -227,6 +227,7 @@ def may_build(permission: str | None) -> bool:
 _MARKER = re.compile(r"<!-- conda-concept:([a-z]+):(\S+) -->")
 #: The last line of a comment on what would change; see `with_run`.
 _RUN = re.compile(r"\n<!-- conda-concept:(?:run:(\d+)|started:(\d+)\.([0-9a-f]+)) -->\s*\Z")
+_LOCK = re.compile(r"lock `([0-9a-f]{12})`")
 _SUPERSEDED = "> [!NOTE]\n> Superseded: "
 
 
@@ -262,9 +263,11 @@ def all_ours(comments: Iterable[Said], author: str) -> dict[tuple[str, str], Sai
     return found
 
 
-def is_about(body: str, sha: str) -> bool:
-    """Whether the footer of a comment of ours names this commit."""
-    return f"`{sha[:12]}`" in body.rpartition("<sub>")[2]
+def is_about(body: str, sha: str, locks: Collection[str] = ()) -> bool:
+    """Whether the footer of a comment of ours names this commit; and, where it names a lock, one of these digests."""
+    footer = body.rpartition("<sub>")[2]
+    lock = _LOCK.search(footer)
+    return f"`{sha[:12]}`" in footer and (not locks or lock is None or any(one.startswith(lock[1]) for one in locks))
 
 
 def with_run(body: str, run: int, plan: str = "") -> str:
@@ -306,9 +309,10 @@ def _shown(comments: Iterable[Said], sha: str, author: str) -> list[tuple[Said, 
 
 
 def superseded(body: str, sha: str, *, touched: bool = True) -> str:
-    """A comment of ours that a newer one about this commit made old, told apart from one that is wrong.
+    """A comment of ours that a newer one made old, told apart from one that is wrong.
 
-    `touched` is whether that commit changes the environment at all. Saying it twice changes nothing.
+    The newer one is about the commit `sha`: another one, or the same with another lock. `touched` is whether that one
+    changes the environment at all. Saying it twice changes nothing.
     """
     first, _, rest = body.replace("\r\n", "\n").partition("\n")
     if _is_superseded(body):
@@ -316,6 +320,8 @@ def superseded(body: str, sha: str, *, touched: bool = True) -> str:
     what = f"commit `{sha[:12]}` came after this. What it says is about the commit below."
     if not touched:
         what = f"commit `{sha[:12]}` does not change this environment. What follows was so before."
+    elif is_about(rest, sha):
+        what = f"commit `{sha[:12]}` has another lock by now. What it says is about the lock below."
     return f"{first}\n{_SUPERSEDED}{what}\n\n{rest}"
 
 

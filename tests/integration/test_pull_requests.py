@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from conda_concept.conversation import marker, on_behalf
 from conda_concept.errors import NetworkError, RefusedError
 from conda_concept.github import Hub, Surroundings
+from conda_concept.lockfile import digest, loads
 from conda_concept.lockfile import dumps as lock_text
 from conda_concept.locking import Wish, solve
 from conda_concept.progress import Reporter
@@ -464,6 +466,27 @@ def test_what_a_newer_commit_no_longer_touches_is_superseded(desk: Desk) -> None
             assert body.split("\n")[2].startswith(f"> Superseded: commit `{pull.head_sha[:12]}` does not change")
     assert desk.state.status(pull.head_sha) == ("success", "No environment is touched.")
     assert "no comment here says yet" in desk.say(pull, "maintainer", f"/build {pull.head_sha}")[1]
+
+
+def test_a_build_of_another_lock_of_the_same_commit_is_superseded(desk: Desk) -> None:
+    pull = fork(desk, "world")
+    first = desk.pushed(pull)
+    desk.report(pull, first)
+    (part,) = desk.propose(pull).parts
+    built = digest(loads(part.lock), "linux-64")
+    words = f"### ✅ built\n\n<sub>commit `{pull.head_sha[:12]}` · lock `{built[:12]}`</sub>\n"
+    desk.desk().hub.say(pull.number, marker("build", "tiny"), words)
+    desk.report(pull, first)
+    (body,) = desk.state.said(pull.number, "build:tiny")
+    assert "Superseded" not in body  # it is this lock's
+
+    text = re.sub("sha256: b{64}", f"sha256: {'c' * 64}", part.lock)
+    assert digest(loads(text), "linux-64") != built
+    moved = desk.propose(pull).model_copy(update={"parts": (part.model_copy(update={"lock": text}),)})
+    desk.report(pull, desk.pushed(pull, moved))
+    (body,) = desk.state.said(pull.number, "build:tiny")
+    assert body.split("\n")[2].startswith(f"> Superseded: commit `{pull.head_sha[:12]}` has another lock by now.")
+    assert "Superseded" not in desk.diff(pull)
 
 
 @pytest.mark.parametrize("file", [SITE, "ci/conda_concept/templates/launcher.sh", "environments/tiny/hooks/a.sh"])

@@ -190,6 +190,17 @@ def test_superseded_is_said_once_and_keeps_the_rest() -> None:
     assert superseded(gone, SHA, touched=False) == gone
 
 
+def test_a_comment_is_about_a_commit_and_a_lock() -> None:
+    body = f"{marker('build', 'x')}\n### ✅ built\n\n<sub>commit `{SHA[:12]}` · lock `{'ab' * 6}`</sub>\n"
+    assert is_about(body, SHA)
+    assert is_about(body, SHA, {"cd" * 32, "ab" * 32})
+    assert not is_about(body, SHA, {"cd" * 32})
+    assert not is_about(body, OTHER, {"ab" * 32})
+    assert is_about(f"<sub>commit `{SHA[:12]}`</sub>", SHA, {"cd" * 32})  # names none
+    assert f"commit `{SHA[:12]}` has another lock by now" in superseded(body, SHA)
+    assert f"commit `{OTHER[:12]}` came after this" in superseded(body, OTHER)
+
+
 # --- for whom -----------------------------------------------------------------------------------------------------
 
 BOT = "github-actions[bot]"

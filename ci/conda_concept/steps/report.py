@@ -21,6 +21,7 @@ from conda_concept.conversation import (
 from conda_concept.document import MAX_BYTES
 from conda_concept.errors import ConcError, InputError, IntegrityError, NotFoundError, RefusedError
 from conda_concept.github.hub import State
+from conda_concept.lockfile import digest as lock_digest
 from conda_concept.matrix import touched
 from conda_concept.proposal import Part, Proposal, digest
 from conda_concept.render import diff as render_diff
@@ -86,7 +87,7 @@ class Report:
                 proposal, render.machinery(paths), touched_here, self._is_trusted(), self._was_started(proposal)
             )
             said = [self._say(part, context) for part in proposal.parts]
-            self._supersede(frozenset(part.name for part in proposal.parts))
+            self._supersede({one.name: one.locks for one in said})
         except MovedOnError:
             raise
         except ConcError:
@@ -145,14 +146,17 @@ class Report:
         hub.say(pull.number, marker("diff", part.name), with_run(spoken.text, self.run.number, plan))
         return spoken
 
-    def _supersede(self, names: frozenset[str]) -> None:
-        """What was said before this commit is not wrong, it is about another one; `names` have a new diff by now."""
+    def _supersede(self, locks: Mapping[str, frozenset[str]]) -> None:
+        """What was said before is not wrong, it is about another commit or another lock.
+
+        `locks`: the environments that have a new diff by now, with the digests of what it shows, for each platform.
+        """
         hub, pull = self.desk.hub, self.pull
         self.desk.at(pull.number, pull.head_sha)
         for (key, name), comment in all_ours(hub.comments(pull.number), hub.here.bot).items():
-            current = name in names and (key == "diff" or is_about(comment.body, pull.head_sha))
+            current = name in locks and (key == "diff" or is_about(comment.body, pull.head_sha, locks[name]))
             if key in ("diff", "build") and not current:
-                words = superseded(comment.body, pull.head_sha, touched=name in names)
+                words = superseded(comment.body, pull.head_sha, touched=name in locks)
                 hub.say(pull.number, marker(key, name), words, only_update=True)
 
     def _words(self, part: Part, context: "_Context") -> "_Spoken":
@@ -182,7 +186,8 @@ class Report:
         step = render.next_step(self.pull.head_sha, accepted.widened, trusted=context.trusted)
         text = render.changes(part.name, replace(heading, next_step=step, notes=notes), diffs)
         verdict = "widened" if accepted.widened else "solved"
-        return _Spoken(part.name, verdict, text, render_diff.text(heading, diffs))
+        locks = frozenset(lock_digest(accepted.lock, platform) for platform in accepted.lock.platforms)
+        return _Spoken(part.name, verdict, text, render_diff.text(heading, diffs), locks)
 
     def _behind(self, name: str, proposal: Proposal) -> list[str]:
         main = self.desk.main
@@ -271,9 +276,13 @@ class _Context:
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """A comment and its verdict: failed, invalid, unsolvable, refused, widened, solved, or `later`: after the merge."""
+    """A comment and its verdict: failed, invalid, unsolvable, refused, widened, solved, or `later`: after the merge.
+
+    `locks`: the digests of the lock that it shows, for each platform; empty where there is none to build.
+    """
 
     name: str
     verdict: str
     text: str
     table: str = ""
+    locks: frozenset[str] = frozenset()
