@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.storekit import ASKED, build, judge, make_store, release, silent
 from conda_concept.errors import ConcError, NetworkError, RefusedError
-from conda_concept.github import Hub, Surroundings
+from conda_concept.github import Hub
 from conda_concept.lockfile import dumps
 from conda_concept.model import Release
 from conda_concept.repository import Repository
@@ -48,8 +48,7 @@ class World:
 
     @property
     def hub(self) -> Hub:
-        environ = {"GITHUB_REPOSITORY": self.state.name, "GITHUB_TOKEN": "all", "GITHUB_API_URL": self.fake.url}
-        return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
+        return self.fake.hub()
 
     def line(self, branch: str = "main") -> Line:
         """The branch, checked out as a job does it."""

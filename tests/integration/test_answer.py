@@ -20,7 +20,7 @@ import pytest
 from conda_concept.cli import run
 from conda_concept.errors import ConcError, RefusedError
 from conda_concept.forms import digest
-from conda_concept.github import Hub, Surroundings
+from conda_concept.github import Hub
 from conda_concept.lockfile import dumps as lock_text
 from conda_concept.locking import Wish, solve
 from conda_concept.progress import Reporter
@@ -92,8 +92,7 @@ class Desk:
         return Looker(repository, self.settings, QUIET, digest(issue.body)).look(wanted)
 
     def hub(self) -> Hub:
-        environ = {"GITHUB_REPOSITORY": self.state.name, "GITHUB_TOKEN": "answer", "GITHUB_API_URL": self.fake.url}
-        return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": str(self.runs)}))
+        return self.fake.hub("answer", self.runs)
 
     def answer(self, issue: Issue, finding: Finding | str | None, call: Call | None = None) -> Answered:
         """The second job, after the first one found that (a text: it handed over that; None: nothing)."""

@@ -9,7 +9,7 @@ import requests
 
 from conda_concept.conversation import Asked, marker
 from conda_concept.errors import InputError, NetworkError, NotFoundError, RefusedError
-from conda_concept.github import File, Hub, Surroundings
+from conda_concept.github import File, Hub
 from conda_concept.github.hub import MAX_COMMENT
 from conda_concept.github.issues import branch
 from conda_concept.github.releases import tag
@@ -46,11 +46,6 @@ def fake(tmp_path: Path) -> Iterator[FakeGitHub]:
     assert served.invalid == []
 
 
-def hub(fake: FakeGitHub, token: str = "all", **more: str) -> Hub:  # noqa: S107 - a name for a set of permissions
-    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url, **more}
-    return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
-
-
 @pytest.fixture
 def pull(fake: FakeGitHub) -> Pull:
     return fake.state.open_pull("researcher", {"environments/tiny/environment.yml": "b\n"}, fork="researcher/fork")
@@ -58,7 +53,7 @@ def pull(fake: FakeGitHub) -> Pull:
 
 def test_a_comment_is_made_once_and_then_changed(fake: FakeGitHub, pull: Pull) -> None:
     for text in ("one", "two", "two"):
-        hub(fake).say(pull.number, MARK, text)
+        fake.hub().say(pull.number, MARK, text)
     assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntwo"]
     assert fake.count("POST", "/comments") == 1
     assert fake.count("PATCH", "/comments") == 1
@@ -69,7 +64,7 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
     fake.state.comments += [Comment(10 + n, pull.number, "talker", f"{n}") for n in range(220)]
     fake.state.comments.append(Comment(900, pull.number, BOT, f"quoting\n{MARK}\nin a later line"))
     fake.state.comments.append(Comment(901, pull.number, BOT, f"{MARK}\r\nours"))
-    hub(fake).say(pull.number, MARK, "new")
+    fake.hub().say(pull.number, MARK, "new")
     assert fake.state.comments[0].body == f"{MARK}\nmine"
     assert fake.state.comments[-1].body == f"{MARK}\nnew"
     assert len(fake.state.comments) == 223
@@ -79,13 +74,13 @@ def test_it_is_found_on_the_third_page_and_never_mistaken_for_somebody_elses(fak
 @pytest.mark.parametrize("kind", ["before", "after", "lost", "secondary", "rate"])
 def test_a_failure_at_the_post_leaves_one_comment(fake: FakeGitHub, pull: Pull, kind: str) -> None:
     fake.faults.append(Fault("POST", "/comments", kind))
-    hub(fake).say(pull.number, MARK, "text")
+    fake.hub().say(pull.number, MARK, "text")
     assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
 
 
 def test_an_answer_that_does_not_come_in_time_leaves_one_comment(fake: FakeGitHub, pull: Pull) -> None:
     fake.faults.append(Fault("POST", "/comments", "silent"))
-    patient = hub(fake)
+    patient = fake.hub()
     Hub(replace(patient.here, timeout=2)).say(pull.number, MARK, "text")
     assert fake.state.said(pull.number, "diff:tiny") == [f"{MARK}\ntext"]
     assert fake.count("POST", "/comments") == 1
@@ -94,41 +89,41 @@ def test_an_answer_that_does_not_come_in_time_leaves_one_comment(fake: FakeGitHu
 def test_a_github_that_stays_away_is_the_networks_fault(fake: FakeGitHub, pull: Pull) -> None:
     fake.faults.append(Fault("POST", "/comments", "before", times=99))
     with pytest.raises(NetworkError, match="502 when asked to comment on #1"):
-        hub(fake).say(pull.number, MARK, "text")
+        fake.hub().say(pull.number, MARK, "text")
     assert fake.count("POST", "/comments") == 3
 
 
 def test_a_token_without_the_permission_says_so(fake: FakeGitHub, pull: Pull) -> None:
     with pytest.raises(NetworkError, match="403"):
-        hub(fake, "nothing").status(pull.head_sha, "success", "no")
+        fake.hub("nothing").status(pull.head_sha, "success", "no")
     assert fake.state.statuses == []
     assert len(fake.denied) == 1
 
 
 def test_too_long_a_comment_is_cut_and_says_so_at_the_top(fake: FakeGitHub, pull: Pull) -> None:
-    hub(fake).say(pull.number, MARK, "é" * 70_000)
+    fake.hub().say(pull.number, MARK, "é" * 70_000)
     (body,) = fake.state.said(pull.number, "diff:tiny")
     assert len(body) <= MAX_COMMENT
     assert body.split("\n")[1].startswith("> Shortened")
 
 
 def test_a_long_status_is_cut(fake: FakeGitHub, pull: Pull) -> None:
-    hub(fake).status(pull.head_sha, "failure", "x" * 300)
+    fake.hub().status(pull.head_sha, "failure", "x" * 300)
     assert len(fake.state.status(pull.head_sha)[1]) == 140
 
 
 def test_permissions_are_what_the_api_says_and_none_if_it_does_not(fake: FakeGitHub) -> None:
-    assert hub(fake).permission("maintainer") == "write"
-    assert hub(fake).permission("reader") == "read"
-    assert hub(fake).permission("stranger") is None
+    assert fake.hub().permission("maintainer") == "write"
+    assert fake.hub().permission("reader") == "read"
+    assert fake.hub().permission("stranger") is None
     fake.faults.append(Fault("GET", "/permission", "forbidden", times=9))
-    assert hub(fake).permission("maintainer") is None
+    assert fake.hub().permission("maintainer") is None
 
 
 def test_a_pull_request_of_a_deleted_fork_has_no_repository(fake: FakeGitHub, pull: Pull) -> None:
     pull.head_repository = None
-    assert hub(fake).pull(pull.number).head_repository == ""
-    assert hub(fake).pull(pull.number).from_fork
+    assert fake.hub().pull(pull.number).head_repository == ""
+    assert fake.hub().pull(pull.number).from_fork
     # GitHub's description does not know of it; GitHub does it.
     assert {one.partition("-> ")[2] for one in fake.invalid} == {"head/repo: None is not of type 'object'"}
     fake.invalid.clear()
@@ -137,9 +132,9 @@ def test_a_pull_request_of_a_deleted_fork_has_no_repository(fake: FakeGitHub, pu
 def test_an_artifact_is_one_member_below_its_limit(fake: FakeGitHub, pull: Pull) -> None:
     run = fake.state.run_of(pull)
     fake.state.keep(run.number, "proposal", {"proposal.json": b"{}" * 10, "../../evil": b"x"})
-    assert hub(fake).member(run.number, "proposal", "proposal.json", 1000) == b"{}" * 10
+    assert fake.hub().member(run.number, "proposal", "proposal.json", 1000) == b"{}" * 10
     with pytest.raises(InputError, match="has no other"):
-        hub(fake).member(run.number, "proposal", "other", 1000)
+        fake.hub().member(run.number, "proposal", "other", 1000)
     assert [token for how, where, token in fake.asked if where.startswith("/_/blob")] == ["", ""]
 
 
@@ -147,7 +142,7 @@ def test_a_bomb_is_not_unpacked(fake: FakeGitHub, pull: Pull) -> None:
     run = fake.state.run_of(pull)
     fake.state.keep(run.number, "proposal", {"proposal.json": b"0" * 50_000_000})
     with pytest.raises(InputError, match="more than 1,000,000 bytes"):
-        hub(fake).member(run.number, "proposal", "proposal.json", 1_000_000)
+        fake.hub().member(run.number, "proposal", "proposal.json", 1_000_000)
 
 
 def test_a_truncated_artifact_is_a_failure_of_ours(fake: FakeGitHub, pull: Pull) -> None:
@@ -155,7 +150,7 @@ def test_a_truncated_artifact_is_a_failure_of_ours(fake: FakeGitHub, pull: Pull)
     fake.state.keep(run.number, "proposal", {"proposal.json": b"{}" * 1000})
     fake.faults.append(Fault("GET", "/_/blob", "truncated"))
     with pytest.raises(NetworkError, match="cannot be read"):
-        hub(fake).member(run.number, "proposal", "proposal.json", 10_000)
+        fake.hub().member(run.number, "proposal", "proposal.json", 10_000)
 
 
 def test_a_run_that_was_run_again_has_its_newest_artifact(fake: FakeGitHub, pull: Pull) -> None:
@@ -163,20 +158,20 @@ def test_a_run_that_was_run_again_has_its_newest_artifact(fake: FakeGitHub, pull
     for text in (b"old", b"new"):
         fake.state.keep(run.number, "proposal", {"proposal.json": text})
     fake.state.keep(run.number, "other", {"proposal.json": b"another"})
-    assert hub(fake).member(run.number, "proposal", "proposal.json", 1000) == b"new"
+    assert fake.hub().member(run.number, "proposal", "proposal.json", 1000) == b"new"
     fake.state.artifacts[1].expired = True
     with pytest.raises(NotFoundError, match="has no artifact"):
-        hub(fake).member(run.number, "proposal", "proposal.json", 1000)
+        fake.hub().member(run.number, "proposal", "proposal.json", 1000)
 
 
 def test_a_file_of_more_than_a_megabyte_is_read_whole(fake: FakeGitHub) -> None:
     text = "# a lock of a thousand packages\n" * 40_000
     sha = fake.state.commit("main", {"environments/tiny/conda-lock.yml": text})
     path = "/contents/environments/tiny/conda-lock.yml"
-    assert hub(fake).file_at("environments/tiny/conda-lock.yml", sha, 2_000_000) == text
+    assert fake.hub().file_at("environments/tiny/conda-lock.yml", sha, 2_000_000) == text
     assert (fake.count("GET", path), fake.count("GET", "/git/blobs/")) == (1, 1)
     with pytest.raises(InputError, match="1,000,000 is the limit"):
-        hub(fake).find_file("environments/tiny/conda-lock.yml", sha, 1_000_000)  # it is there: that is no None
+        fake.hub().find_file("environments/tiny/conda-lock.yml", sha, 1_000_000)  # it is there: that is no None
 
 
 def test_a_folder_is_listed_as_a_checkout_has_it(fake: FakeGitHub, tmp_path: Path) -> None:
@@ -184,16 +179,16 @@ def test_a_folder_is_listed_as_a_checkout_has_it(fake: FakeGitHub, tmp_path: Pat
     files = {f"{folder}/environment.yml": "a\n", f"{folder}/hooks/a b.sh": "#!/bin/sh\n", f"{folder}/é.txt": "é"}
     sha = fake.state.commit("main", dict(files))
     fake.state.git("clone", "--quiet", str(fake.state.git_dir), str(tmp_path / "checkout"))
-    found = hub(fake).files_at(folder, sha)
+    found = fake.hub().files_at(folder, sha)
     assert set(found) == {"environment.yml", "hooks/a b.sh", "é.txt"}
     assert found == Repository(tmp_path / "checkout").files("tiny")
     assert found["hooks/a b.sh"].startswith("100755 ")
-    assert hub(fake).files_at("environments/other", sha) == {}
+    assert fake.hub().files_at("environments/other", sha) == {}
 
 
 def test_who_has_asked_too_much_waits_for_the_next_hour(fake: FakeGitHub) -> None:
     fake.left = 1
-    github = hub(fake)
+    github = fake.hub()
     assert [github.permission("maintainer") for _ in range(3)] == ["write"] * 3
     assert (fake.exceeded, fake.left) == (1, HOURLY - 2)
 
@@ -210,15 +205,15 @@ def test_the_fake_notices_what_github_does_not_describe(fake: FakeGitHub) -> Non
 
 
 def test_a_file_is_read_at_a_commit(fake: FakeGitHub, pull: Pull) -> None:
-    assert hub(fake).file_at("environments/tiny/environment.yml", pull.head_sha, 100) == "b\n"
+    assert fake.hub().file_at("environments/tiny/environment.yml", pull.head_sha, 100) == "b\n"
     with pytest.raises(InputError, match="is missing"):
-        hub(fake).file_at("environments/tiny/config.yml", pull.head_sha, 100)
+        fake.hub().file_at("environments/tiny/config.yml", pull.head_sha, 100)
     with pytest.raises(InputError, match="1 is the limit"):
-        hub(fake).file_at("a", pull.head_sha, 1)
+        fake.hub().file_at("a", pull.head_sha, 1)
 
 
 def test_a_commit_has_all_its_files_and_forces_nothing(fake: FakeGitHub) -> None:
-    github, state = hub(fake), fake.state
+    github, state = fake.hub(), fake.state
     tip = github.tip("main")
     made = github.commit("main", tip, [File("b/c.txt", "é\n"), File("d", "d\n")], "Say\n\nmore [skip ci]")
     assert state.git("rev-parse", "main") == made
@@ -233,10 +228,10 @@ def test_a_branch_with_a_rule_is_moved_by_the_account_that_the_rule_lets_through
     state = fake.state
     state.tokens["committer"] = {"contents": "write", "metadata": "read"}
     state.rules["main"] = "committer"
-    tip = hub(fake).tip("main")
+    tip = fake.hub().tip("main")
     with pytest.raises(RefusedError, match="Changes must be made through a pull request"):
-        hub(fake).commit("main", tip, [File("b", "b\n")], "Refused")
-    github = hub(fake, CONDA_CONCEPT_COMMIT_TOKEN="committer")  # noqa: S106 - a name of the fake's
+        fake.hub().commit("main", tip, [File("b", "b\n")], "Refused")
+    github = fake.hub(CONDA_CONCEPT_COMMIT_TOKEN="committer")  # noqa: S106 - a name of the fake's
     made = github.commit("main", tip, [File("b", "b\n")], "Let through")
     assert state.git("rev-parse", "main") == made
     tag(github, "tiny-26.10", made)
@@ -253,7 +248,7 @@ def test_a_build_that_never_came_or_never_ended_is_said_as_ours(
     fake: FakeGitHub, pull: Pull, tmp_path: Path, before: str
 ) -> None:
     """A job that waited for a day is cancelled by GitHub: nobody has said anything about this commit."""
-    desk, facts = Desk(hub(fake), Repository(tmp_path)), hub(fake).pull(pull.number)
+    desk, facts = Desk(fake.hub(), Repository(tmp_path)), fake.hub().pull(pull.number)
     heading = Heading("tiny", commit=pull.head_sha if before != "older" else "0" * 40)
     said = {"begun": render.started, "older": render.started, "ended": lambda *_: render.broken("tiny", "x", heading)}
     if before in said:
@@ -268,28 +263,28 @@ def test_a_build_that_never_came_or_never_ended_is_said_as_ours(
 
 
 def test_an_answer_that_somebody_took_away_stays_away(fake: FakeGitHub, pull: Pull) -> None:
-    finish(hub(fake), pull.number, 9001, "words")
+    finish(fake.hub(), pull.number, 9001, "words")
     assert fake.state.comments == []
     fake.state.comments.append(Comment(1, pull.number, BOT, answers.answer(ASKED, "https://x", "working")))
-    finish(hub(fake), pull.number, 9001, "words")
+    finish(fake.hub(), pull.number, 9001, "words")
     assert fake.state.comments[0].body == answers.answer(ASKED, "https://x", "words")
 
 
 def test_a_reaction_twice_is_one(fake: FakeGitHub, pull: Pull) -> None:
     fake.state.comments.append(Comment(77, pull.number, "researcher", "/relock"))
     for _ in range(2):
-        hub(fake).react(77, pull.number, "+1")
+        fake.hub().react(77, pull.number, "+1")
     assert fake.state.comments[0].reactions == [(BOT, "+1")]
 
 
 def test_a_dispatch_carries_its_inputs(fake: FakeGitHub) -> None:
-    hub(fake).dispatch("build.yml", "main", {"sha": "1"})
+    fake.hub().dispatch("build.yml", "main", {"sha": "1"})
     assert fake.state.dispatches == [{"workflow": "build.yml", "ref": "main", "inputs": {"sha": "1"}}]
 
 
 def test_the_files_and_merges_of_a_pull_request(fake: FakeGitHub, pull: Pull) -> None:
-    assert hub(fake).changed_files(pull.number) == ["environments/tiny/environment.yml"]
-    assert hub(fake).pulls_of(pull.head_sha) == []
+    assert fake.hub().changed_files(pull.number) == ["environments/tiny/environment.yml"]
+    assert fake.hub().pulls_of(pull.head_sha) == []
     sha = fake.state.merge(pull.number)
-    assert [one.number for one in hub(fake).pulls_of(sha)] == [pull.number]
-    assert hub(fake).closed_pulls() == [pull.number]
+    assert [one.number for one in fake.hub().pulls_of(sha)] == [pull.number]
+    assert fake.hub().closed_pulls() == [pull.number]

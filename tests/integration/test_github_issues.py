@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conda_concept.errors import NetworkError, NotFoundError, RefusedError
-from conda_concept.github import File, Hub, Surroundings, issues
+from conda_concept.github import File, issues
 from conda_concept.github.issues import IssueDraft, PullDraft
 from tests.support.fakegithub import FakeGitHub, Fault, State
 from tests.support.fakegithub.state import BOT
@@ -25,18 +25,13 @@ def fake(tmp_path: Path) -> Iterator[FakeGitHub]:
     assert served.invalid == []
 
 
-def hub(fake: FakeGitHub, token: str = "all") -> Hub:  # noqa: S107 - the fake's name for a set of permissions
-    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url}
-    return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
-
-
 @pytest.mark.parametrize("kind", ["", "before", "after", "lost", "secondary"])
 def test_an_issue_of_ours_is_opened_once_whatever_fails(fake: FakeGitHub, kind: str) -> None:
     fake.state.open_issue("mallory", DRAFT.title, "mine", ["release"])
     fake.faults += [Fault("POST", "/issues$", kind)] if kind else []
-    first = issues.open_issue(hub(fake), DRAFT)
-    issues.close(hub(fake), first.number)
-    assert issues.open_issue(hub(fake), DRAFT).number == first.number == 2
+    first = issues.open_issue(fake.hub(), DRAFT)
+    issues.close(fake.hub(), first.number)
+    assert issues.open_issue(fake.hub(), DRAFT).number == first.number == 2
     assert [one.author for one in fake.state.issues.values()] == ["mallory", BOT]
     assert fake.state.issues[2].labels == ["release"]
 
@@ -46,25 +41,25 @@ def test_issues_are_found_by_their_labels_and_are_no_pull_requests(fake: FakeGit
     for number in range(130):
         state.open_issue("somebody", f"{number}", "", ["release"] if number % 2 else [])
     pull = state.open_pull("somebody", {"b": "b\n"})
-    found = issues.issues(hub(fake), "release")
+    found = issues.issues(fake.hub(), "release")
     assert [one.number for one in found] == list(range(130, 0, -2))
     assert len(fake.asked) == 1  # nothing is asked about each
     with pytest.raises(NotFoundError, match="is a pull request"):
-        issues.issue(hub(fake), pull.number)
+        issues.issue(fake.hub(), pull.number)
     with pytest.raises(NotFoundError):
-        issues.issue(hub(fake), 999)
+        issues.issue(fake.hub(), 999)
 
 
 def test_closing_and_labels_twice_is_once(fake: FakeGitHub) -> None:
     number = fake.state.open_issue("somebody", "x", "text").number
     for _ in range(2):
-        issues.close(hub(fake), number, "not_planned")
-        issues.label(hub(fake), number, add="done", remove="open")
-    found = issues.issue(hub(fake), number)
+        issues.close(fake.hub(), number, "not_planned")
+        issues.label(fake.hub(), number, add="done", remove="open")
+    found = issues.issue(fake.hub(), number)
     assert (found.is_open, found.labels, found.author, found.body) == (False, ("done",), "somebody", "text")
     assert fake.state.issues[number].reason == "not_planned"
     assert fake.count("PATCH", "/issues/") == fake.count("POST", "/labels") == 1
-    issues.label(hub(fake), number, remove="done")
+    issues.label(fake.hub(), number, remove="done")
     assert fake.state.issues[number].labels == []
 
 
@@ -75,7 +70,7 @@ def test_a_branch_and_its_pull_request_are_made_once_whatever_fails(fake: FakeGi
     draft = PullDraft("request/hello", "main", "Add hello", "Asked for in #1.")
     tip = fake.state.git("rev-parse", "main")
     for _ in range(2):
-        github = hub(fake)
+        github = fake.hub()
         end = issues.branch(github, draft.branch, tip)
         if end == tip:
             end = github.commit(draft.branch, end, [File("b", "b\n")], "Add hello")
@@ -85,7 +80,7 @@ def test_a_branch_and_its_pull_request_are_made_once_whatever_fails(fake: FakeGi
 
 
 def test_a_pull_request_without_a_change_is_refused_in_words(fake: FakeGitHub) -> None:
-    github = hub(fake)
+    github = fake.hub()
     issues.branch(github, "empty", github.tip("main"))
     with pytest.raises(RefusedError, match="No commits between main and empty"):
         issues.open_pull(github, PullDraft("empty", "main", "t", "b"))
@@ -94,6 +89,6 @@ def test_a_pull_request_without_a_change_is_refused_in_words(fake: FakeGitHub) -
 def test_an_issue_is_not_reached_with_a_permission_for_pull_requests(fake: FakeGitHub) -> None:
     number = fake.state.open_issue("somebody", "x", "text").number
     with pytest.raises(NetworkError, match="403"):
-        hub(fake, "pulls").say(number, "<!-- conda-concept:request:1 -->", "text")
-    hub(fake).say(number, "<!-- conda-concept:request:1 -->", "text")
+        fake.hub("pulls").say(number, "<!-- conda-concept:request:1 -->", "text")
+    fake.hub().say(number, "<!-- conda-concept:request:1 -->", "text")
     assert fake.state.said(number, "request:1") == ["<!-- conda-concept:request:1 -->\ntext"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from conda_concept.errors import NetworkError, RefusedError
-from conda_concept.github import Hub, Surroundings
 from conda_concept.github.releases import Attachment, ReleaseDraft, commit_of, publish, published, tag
 from tests.support.fakegithub import FakeGitHub, Fault, State
 
@@ -28,11 +27,6 @@ def fake(tmp_path: Path) -> Iterator[FakeGitHub]:
     assert served.denied == []
 
 
-def hub(fake: FakeGitHub, token: str = "all") -> Hub:  # noqa: S107 - the fake's name for a set of permissions
-    environ = {"GITHUB_REPOSITORY": fake.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": fake.url}
-    return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0"}))
-
-
 def writes(fake: FakeGitHub) -> int:
     return sum(method in WRITES for method, _, _ in fake.asked)
 
@@ -40,12 +34,12 @@ def writes(fake: FakeGitHub) -> int:
 def test_a_tag_is_made_once_and_never_moved(fake: FakeGitHub) -> None:
     sha = fake.state.git("rev-parse", "main")
     for _ in range(2):
-        tag(hub(fake), TAG, sha)
+        tag(fake.hub(), TAG, sha)
     assert writes(fake) == 1
-    assert commit_of(hub(fake), f"tags/{TAG}") == sha
+    assert commit_of(fake.hub(), f"tags/{TAG}") == sha
     later = fake.state.commit("main", {"a": "b\n"})
     with pytest.raises(RefusedError, match="and not at"):
-        tag(hub(fake), TAG, later)
+        tag(fake.hub(), TAG, later)
     assert fake.state.git("rev-parse", TAG) == sha
 
 
@@ -55,43 +49,43 @@ def test_a_failure_anywhere_leaves_one_release_with_every_file_once(fake: FakeGi
     method = "PATCH" if where.endswith(r"\d+$") else "POST"
     fake.faults.append(Fault(method, where, kind))
     for _ in range(2):
-        tag(hub(fake), TAG, fake.state.git("rev-parse", "main"))
-        publish(hub(fake), DRAFT)
+        tag(fake.hub(), TAG, fake.state.git("rev-parse", "main"))
+        publish(fake.hub(), DRAFT)
     (made,) = fake.state.releases
     assert not made.draft
     assert [(one.name, one.data) for one in made.assets] == [(one.name, one.data) for one in FILES]
-    assert published(hub(fake), TAG)
+    assert published(fake.hub(), TAG)
 
 
 def test_users_see_nothing_before_every_file_is_there(fake: FakeGitHub) -> None:
-    tag(hub(fake), TAG, fake.state.git("rev-parse", "main"))
+    tag(fake.hub(), TAG, fake.state.git("rev-parse", "main"))
     fake.faults.append(Fault("POST", "/assets", "before", times=3))
     with pytest.raises(NetworkError, match="attach lock.yml"):
-        publish(hub(fake), DRAFT)
-    assert published(hub(fake, "reader"), TAG) == ""
-    publish(hub(fake), DRAFT)
-    assert published(hub(fake, "reader"), TAG).endswith(TAG)
+        publish(fake.hub(), DRAFT)
+    assert published(fake.hub("reader"), TAG) == ""
+    publish(fake.hub(), DRAFT)
+    assert published(fake.hub("reader"), TAG).endswith(TAG)
 
 
 def test_an_upload_that_broke_off_is_sent_again(fake: FakeGitHub) -> None:
-    tag(hub(fake), TAG, fake.state.git("rev-parse", "main"))
+    tag(fake.hub(), TAG, fake.state.git("rev-parse", "main"))
     fake.state.broken_uploads = 2
-    publish(hub(fake), DRAFT)
+    publish(fake.hub(), DRAFT)
     (made,) = fake.state.releases
     assert [(one.name, one.state) for one in made.assets] == [("lock.yml", "uploaded"), ("sbom.json", "uploaded")]
     assert all(len(one.data) for one in made.assets)
 
 
 def test_a_draft_takes_the_newest_files_and_a_published_release_none(fake: FakeGitHub) -> None:
-    tag(hub(fake), TAG, fake.state.git("rev-parse", "main"))
+    tag(fake.hub(), TAG, fake.state.git("rev-parse", "main"))
     fake.faults.append(Fault("PATCH", "/releases/", "before", times=9))
     with pytest.raises(NetworkError):
-        publish(hub(fake), DRAFT)
+        publish(fake.hub(), DRAFT)
     fake.faults.clear()
     other = ReleaseDraft(TAG, "tiny 26.10", "notes", (Attachment("lock.yml", b"other\n"), FILES[1]))
-    publish(hub(fake), other)
+    publish(fake.hub(), other)
     (made,) = fake.state.releases
     assert hashlib.sha256(made.assets[-1].data).digest() == hashlib.sha256(b"other\n").digest()
     before = writes(fake)
-    publish(hub(fake), DRAFT)
+    publish(fake.hub(), DRAFT)
     assert writes(fake) == before

@@ -7,7 +7,7 @@ import pytest
 
 from conda_concept.conversation import marker
 from conda_concept.errors import RefusedError, SpaceError
-from conda_concept.github import Hub, Surroundings
+from conda_concept.github import Hub
 from conda_concept.repository import Repository
 from conda_concept.steps.merged import Line, settle_release
 from tests.support.fakegithub import FakeGitHub, State
@@ -32,8 +32,7 @@ def state(tmp_path: Path) -> State:
 @pytest.fixture
 def hub(state: State) -> Iterator[Hub]:
     with FakeGitHub.serve(state) as fake:
-        environ = {"GITHUB_REPOSITORY": state.name, "GITHUB_TOKEN": "all", "GITHUB_API_URL": fake.url}
-        yield Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
+        yield fake.hub()
         assert fake.invalid == fake.denied == []
 
 

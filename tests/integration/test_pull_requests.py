@@ -13,7 +13,6 @@ import pytest
 
 from conda_concept.conversation import marker, on_behalf
 from conda_concept.errors import NetworkError, RefusedError
-from conda_concept.github import Hub, Surroundings
 from conda_concept.lockfile import digest, loads
 from conda_concept.lockfile import dumps as lock_text
 from conda_concept.locking import Wish, solve
@@ -64,9 +63,7 @@ class Desk:
         return Repository(folder)
 
     def desk(self) -> accept.Desk:
-        environ = {"GITHUB_REPOSITORY": self.state.name, "GITHUB_TOKEN": "all", "GITHUB_API_URL": self.fake.url}
-        environ |= {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": str(self.runs)}
-        return accept.Desk(Hub(Surroundings.of(environ)), self.checkout())
+        return accept.Desk(self.fake.hub(run=self.runs), self.checkout())
 
     def more(self, *names: str, file: str = SPEC) -> dict[str, str | None]:
         return {file: self.state.text(file) + "\n" + "".join(f"  - {name}\n" for name in names)}

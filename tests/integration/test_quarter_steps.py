@@ -14,7 +14,7 @@ import pytest
 from conda_concept.cli import run
 from conda_concept.conversation import marker
 from conda_concept.errors import ConcError, InputError, RefusedError
-from conda_concept.github import Hub, Surroundings, issues, releases
+from conda_concept.github import Hub, issues, releases
 from conda_concept.github.releases import Attachment, ReleaseDraft
 from conda_concept.progress import Reporter
 from conda_concept.quarter import Wanted
@@ -85,8 +85,7 @@ class World:
 
     @property
     def hub(self) -> Hub:
-        environ = {"GITHUB_REPOSITORY": self.state.name, "GITHUB_TOKEN": "all", "GITHUB_API_URL": self.fake.url}
-        return Hub(Surroundings.of(environ | {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": "7"}))
+        return self.fake.hub()
 
     def office(self) -> Office:
         """A run, with its own fresh checkout."""

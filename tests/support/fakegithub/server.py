@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from conda_concept.github import Hub, Surroundings
 from tests.support.fakegithub import issues, releases, schema
 from tests.support.fakegithub.answers import ROUTES, Ask, Refusal
 from tests.support.fakegithub.state import State
@@ -59,6 +60,12 @@ class FakeGitHub:
     def writes(self) -> int:
         """How many changes were asked for."""
         return sum(method != "GET" and not path.startswith("/_") for method, path, _ in self.asked)
+
+    def hub(self, token: str = "all", run: int = 7, **more: str) -> Hub:  # noqa: S107 - a name for a set of permissions
+        """The program's own door to this fake, as a job of a run has it, but without waiting between two changes."""
+        environ = {"GITHUB_REPOSITORY": self.state.name, "GITHUB_TOKEN": token, "GITHUB_API_URL": self.url}
+        environ |= {"CONDA_CONCEPT_GITHUB_PACE": "0", "GITHUB_RUN_ID": str(run), **more}
+        return Hub(Surroundings.of(environ))
 
     def count(self, method: str, path: str) -> int:
         """How often something was asked."""
