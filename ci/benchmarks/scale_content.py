@@ -1,7 +1,7 @@
 """What the files of the synthetic channel hold: Python that can be imported, machine code, texts, headers.
 
 Everything comes out of pools that are made once from a seed, so ten gigabytes cost little more than copying them. The
-pools are far longer than what a compressor looks back at (a squashfs block of 128 KiB, some megabytes in an archive),
+pools are far longer than what a compressor looks back at (a squashfs block of 256 KiB, some megabytes in an archive),
 so that a file is as hard to compress as the real kind. They were tuned against 120 real packages (numpy, scipy, pandas,
 matplotlib, scikit-learn, jupyterlab, pyarrow and what those need, 10 GB's worth of one thousandth of a supercomputer's
 environment) and this machine's own libraries: see RESULTS.md for the measured ratios beside these.

@@ -170,11 +170,11 @@ class Retention(Strict):
 
 
 class Squash(Strict):
-    """How images are compressed; the defaults were chosen by measurement (zstd 3 and 128 KiB blocks)."""
+    """How images are compressed; the defaults were chosen by measurement (tests/bench/RESULTS.md)."""
 
     compression: Literal["zstd", "lz4", "gzip", "xz"] = "zstd"
     level: int = Field(default=3, ge=1, le=22)
-    block: Literal["64K", "128K", "256K", "512K", "1M"] = "128K"
+    block: Literal["64K", "128K", "256K", "512K", "1M"] = "256K"
 
 
 #: `4GB`: a number and a unit, as `qsub` takes it.

@@ -71,7 +71,7 @@ def draft(machine: Machine, wishes: Wishes) -> Draft:
         _test_user(machine, wishes),
         Setting(
             "squash",
-            dict[str, str | int](compression="zstd", level=3, block="128K"),
+            dict[str, str | int](compression="zstd", level=3, block="256K"),
             ("The defaults, chosen by measurement. assumed: this kernel mounts zstd images (Linux 4.14 or newer).",),
         ),
     ]
