@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from conda_concept.batch import Offered, offer
 from conda_concept.machine import Container, FileSystem, Machine
+from conda_concept.settings import Squash
 
 #: At the top of a system, and nothing that a command inside needs to see from the host, or Singularity's own.
 _NOT_BOUND = frozenset({"boot", "dev", "proc", "sys", "lost+found", "bin", "lib", "lib32", "lib64", "libx32", "sbin"})
@@ -71,7 +72,7 @@ def draft(machine: Machine, wishes: Wishes) -> Draft:
         _test_user(machine, wishes),
         Setting(
             "squash",
-            dict[str, str | int](compression="zstd", level=3, block="256K"),
+            Squash().model_dump(),
             ("The defaults, chosen by measurement. assumed: this kernel mounts zstd images (Linux 4.14 or newer).",),
         ),
     ]
